@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"context"
+	"reflect"
+
+	"github.com/aws/smithy-go"
+
+	"strongroom/internal/access"
+)
+
+// Caller is who made a request and how it arrived. Handlers take the account from it and from nowhere else.
+type Caller struct {
+	access.Principal
+	Env access.Env
+}
+
+// Protocol is the wire format of a service.
+type Protocol int
+
+// The protocols.
+const (
+	RestJSON Protocol = iota // restJson1: AWS Backup
+	JSON11                   // awsJson1.1: Organizations, KMS
+	Query                    // awsQuery with XML replies: IAM, STS
+)
+
+// Service describes one AWS service that the node speaks: one adapter package builds one value.
+type Service struct {
+	Name     string // signing name, e.g. "backup"; credential scopes must name it
+	Protocol Protocol
+	// Target is the X-Amz-Target prefix before the dot (JSON11), e.g. "TrentService".
+	Target string
+	// Version and Namespace are the API version and XML namespace (Query).
+	Version, Namespace string
+	// Operations are the implemented ones.
+	Operations []Operation
+	// Known are the schemas (or, for Query, just the names in KnownNames) of every operation of the model, so that a call of
+	// one that is not implemented is recognised and answered as unsupported.
+	Known      []*smithy.Schema
+	KnownNames []string
+	// Exception turns an error of the handlers into the service's exception. It must handle every error: what it does not
+	// know becomes the service's internal exception without details.
+	Exception func(error) Exception
+	// Constraints holds the model's limits on input members (required, length, pattern, range, enum), see constraint.go.
+	Constraints Constraints
+}
+
+// Exception is an error as clients see it.
+type Exception struct {
+	Name    string         // "ResourceNotFoundException"
+	Status  int            // HTTP status
+	Message string         // human text
+	Members map[string]any // further members of the body (Code, Type, Context, Arn, Reason); nil values are left out
+}
+
+// Operation is one implemented API operation with its authorization row. Build it with Op.
+type Operation struct {
+	Name                  string
+	Schema, Input, Output *smithy.Schema // nil for Query
+	in, out               reflect.Type
+	checks                func(context.Context, Caller, any) ([]access.Check, error)
+	handle                func(context.Context, Caller, any) (any, error)
+}
+
+// Checks is the authorization row of an operation: every check it returns must be allowed before the handler runs.
+// It may look things up (tags, the key behind an alias) but must not change anything.
+type Checks[In any] func(context.Context, Caller, *In) ([]access.Check, error)
+
+// AnyCaller is the row of the few operations that every authenticated principal may call, e.g. sts:GetCallerIdentity.
+func AnyCaller[In any](context.Context, Caller, *In) ([]access.Check, error) { return anyone, nil }
+
+// anyone is recognised by identity, so that a row that forgets its checks is refused instead of open.
+var anyone = []access.Check{{Action: "*"}}
+
+// Op makes an Operation from a handler and its authorization row; both are required. op, in and out are the schemas of
+// the SDK's schemas package; nil for Query services.
+func Op[In, Out any](name string, op, in, out *smithy.Schema, checks Checks[In], handle func(context.Context, Caller, *In) (*Out, error)) Operation {
+	if checks == nil || handle == nil {
+		panic("wire: operation " + name + " needs a handler and an authorization row")
+	}
+	return Operation{
+		Name: name, Schema: op, Input: in, Output: out,
+		in: reflect.TypeFor[In](), out: reflect.TypeFor[Out](),
+		checks: func(ctx context.Context, c Caller, v any) ([]access.Check, error) { return checks(ctx, c, v.(*In)) },
+		handle: func(ctx context.Context, c Caller, v any) (any, error) {
+			out, err := handle(ctx, c, v.(*In))
+			if err != nil {
+				return nil, err
+			}
+			return out, nil
+		},
+	}
+}
