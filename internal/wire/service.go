@@ -1,3 +1,4 @@
+// Package wire speaks the AWS protocols on the server side.
 package wire
 
 import (
@@ -44,6 +45,10 @@ type Service struct {
 	Exception func(error) Exception
 	// Constraints holds the model's limits on input members (required, length, pattern, range, enum), see constraint.go.
 	Constraints Constraints
+	// ConstraintError makes the error for a broken limit, which Exception then turns into the service's exception. nil means
+	// Violation.Fault for RestJSON (kinds Missing and Invalid without a code), and ValidationException (JSON11) or
+	// ValidationError (Query) with AWS's common text, without asking Exception.
+	ConstraintError func(Violation) error
 }
 
 // Exception is an error as clients see it.
