@@ -8,6 +8,7 @@ import (
 	"strongroom/internal/access"
 	"strongroom/internal/clock"
 	"strongroom/internal/db"
+	"strongroom/internal/job"
 )
 
 //go:embed migrations/*.sql
@@ -20,10 +21,13 @@ type Config struct {
 	Keys  Keys
 	Roles Roles
 	Org   Org
+	Jobs  *job.Queue
 	Log   *slog.Logger
 	// ColdMinimumDays is the shortest stay in cold storage that the region's cold store demands; 0 for local disk. It
 	// switches on AWS's rule that DeleteAfterDays be that many days after MoveToColdStorageAfterDays.
 	ColdMinimumDays int
+	// ResourceTypes are the types that the node's agents can back up; nil means EFS alone.
+	ResourceTypes []string
 }
 
 // Keys is what the service needs of KMS. The server provides it, because services do not import each other.
@@ -66,6 +70,7 @@ type Org interface {
 // Service implements AWS Backup's rules over its own tables. Safe for concurrent use.
 type Service struct {
 	Config
+	pageKey []byte // authenticates page tokens; the same for all nodes of one catalog
 }
 
 // New brings the tables up to date and returns the service.
@@ -73,8 +78,15 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	if c.ResourceTypes == nil {
+		c.ResourceTypes = []string{"EFS"}
+	}
 	if err := c.DB.Migrate(ctx, "backup", migrations); err != nil {
 		return nil, err
 	}
-	return &Service{Config: c}, nil
+	key, err := pageKey(ctx, c.DB)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{Config: c, pageKey: key}, nil
 }
