@@ -11,6 +11,7 @@ package tree
 
 import (
 	"context"
+	"errors"
 	"io"
 )
 
@@ -116,7 +117,9 @@ type Target interface {
 	// Create makes the object with restrictive permissions. For a regular file with content of its own it returns the file
 	// to write; nil for everything else. Metadata of files is applied when File.Close is called, of hard links and
 	// directories in Finish. An object that cannot or may not be created (a device without permission to make one) is an
-	// error that wraps *Refused: the engine reports it and goes on. Any other error ends the restore.
+	// error that wraps *Refused: the engine reports it and goes on. Any other error ends the restore. Close and Finish may
+	// return refusals too (an attribute that may not be set, a hard link whose first link was refused): what they name is
+	// as close to the entry as was allowed, everything else is in place. Refusals takes such an error apart.
 	Create(ctx context.Context, e *Entry) (Writer, error)
 	// Finish makes hard links, sets directory metadata deepest first, and syncs. After it the tree is durable.
 	Finish(ctx context.Context) error
@@ -133,6 +136,32 @@ type Writer interface {
 type Refused struct{ Path, Reason string }
 
 func (r *Refused) Error() string { return r.Path + ": " + r.Reason }
+
+// Refusals takes apart what a Target's methods return: the refusals in it, one or several joined, and the error that
+// remains (nil when there were only refusals).
+func Refusals(err error) (refused []*Refused, rest error) {
+	switch e := err.(type) {
+	case nil:
+		return nil, nil
+	case *Refused:
+		return []*Refused{e}, nil
+	case interface{ Unwrap() []error }:
+		var others []error
+		for _, part := range e.Unwrap() {
+			r, o := Refusals(part)
+			refused = append(refused, r...)
+			if o != nil {
+				others = append(others, o)
+			}
+		}
+		return refused, errors.Join(others...)
+	}
+	var r *Refused
+	if errors.As(err, &r) {
+		return []*Refused{r}, nil
+	}
+	return nil, err
+}
 
 // Less orders paths in tree order: element by element, byte-wise, so that a directory's content follows it at once.
 func Less(a, b string) bool { return Compare(a, b) < 0 }
