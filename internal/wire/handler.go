@@ -45,8 +45,8 @@ type Event struct {
 	Caller    Caller
 	Service   string // signing name
 	Operation string
-	Input     any // *sdk.XInput; nil if it could not be decoded. Members may be sensitive.
-	Output    any // *sdk.XOutput; nil on error
+	Input     any    // *sdk.XInput; nil if it could not be decoded. Members may be sensitive.
+	Output    any    // *sdk.XOutput; nil on error
 	Code      string // exception name, "" on success
 	Message   string
 	Status    int
