@@ -1,32 +1,43 @@
 package policy
 
-import "strongroom/internal/fault"
+import (
+	"sort"
+	"strings"
 
-// Kind says where a document is used, which decides what it may contain.
-type Kind int
-
-// The kinds of document.
-const (
-	Identity      Kind = iota // attached to users, groups and roles, managed or inline
-	ResourceVault             // a backup vault's access policy
-	ResourceOrg               // an organization's delegation policy
-	KeyPolicy                 // a KMS key's policy
-	TrustPolicy               // a role's trust policy
-	SCP                       // service control policy
-	RCP                       // resource control policy
-	SessionPolicy             // given at AssumeRole
-	Boundary                  // permissions boundary
+	"strongroom/internal/access"
 )
 
 // Document is a parsed, compiled policy document. It is immutable and safe for concurrent use.
 type Document struct {
-	kind Kind
-	text string
+	kind       Kind
+	text       string
+	version    string
+	statements []statement
 }
 
-// Parse reads a document of a kind.
-func Parse(kind Kind, text string) (*Document, error) {
-	return nil, fault.New(fault.Unsupported, "not yet")
+// statement is one compiled statement.
+type statement struct {
+	sid          string
+	index        int
+	line, col    int
+	deny         bool
+	actions      []action
+	notAction    bool
+	resources    []arnPattern
+	rawResources []string
+	notResource  bool
+	// noResource: the statement has no Resource element, which in a trust policy means the role and in a key policy nothing.
+	noResource   bool
+	principals   *principals // nil in kinds without
+	notPrincipal bool
+	conditions   []condition
+}
+
+// action is one pattern of an Action element, folded.
+type action struct {
+	raw           string
+	all           bool
+	service, name pattern
 }
 
 // Text returns the document as it was parsed, byte for byte.
@@ -35,32 +46,144 @@ func (d *Document) Text() string { return d.text }
 // Kind returns the kind it was parsed as.
 func (d *Document) Kind() Kind { return d.kind }
 
-// Size counts the characters of text that are not white space, as IAM's quotas do.
-func Size(text string) int { return 0 }
+// Statements returns the number of statements.
+func (d *Document) Statements() int { return len(d.statements) }
 
-// Principals lists the distinct AWS principals that the document names, as written (ARNs, account ids, unique ids), without "*".
-func (d *Document) Principals() []string { return nil }
+// Principals lists the distinct AWS principals that the document names, as written (ARNs, account ids, unique ids), in
+// sorted order and without "*".
+func (d *Document) Principals() []string {
+	seen := map[string]bool{}
+	var out []string
+	for _, r := range d.principalRefs() {
+		if !seen[r.text] {
+			seen[r.text] = true
+			out = append(out, r.text)
+		}
+	}
+	sort.Strings(out)
+	return out
+}
 
-// MapPrincipals returns the document's text with every AWS principal replaced by what f returns for it.
-func (d *Document) MapPrincipals(f func(string) string) string { return d.text }
+// MapPrincipals returns the document's text with every AWS principal (not "*", services or providers) replaced by what f
+// returns for it; the rest of the text stays as it is. Services use it to store users and roles by their unique ids, so
+// that a recreated namesake does not inherit access, and to show the ids as ARNs again.
+func (d *Document) MapPrincipals(f func(string) string) string {
+	refs := d.principalRefs()
+	sort.Slice(refs, func(i, j int) bool { return refs[i].off < refs[j].off })
+	var b strings.Builder
+	last := 0
+	for _, r := range refs {
+		to := f(r.text)
+		if to == r.text {
+			continue
+		}
+		b.WriteString(d.text[last:r.off])
+		b.WriteString(quote(to))
+		last = r.end
+	}
+	b.WriteString(d.text[last:])
+	return b.String()
+}
 
-// Cache parses documents and remembers the results, up to a number of documents. Safe for concurrent use.
-type Cache struct{}
+func (d *Document) principalRefs() []principalRef {
+	var out []principalRef
+	for i := range d.statements {
+		if ps := d.statements[i].principals; ps != nil {
+			out = append(out, ps.aws...)
+		}
+	}
+	return out
+}
 
-// NewCache makes a cache for at most n documents.
-func NewCache(n int) *Cache { return &Cache{} }
+// question is a request prepared for matching.
+type question struct {
+	service, name string // of the action, folded
+	resource      arnValue
+	principal     *access.Principal
+	vals          values
+}
 
-// Parse is policy.Parse with the cache.
-func (c *Cache) Parse(kind Kind, text string) (*Document, error) { return Parse(kind, text) }
+// facet is a set of the parts of a statement.
+type facet uint8
 
-// Evaluate decides a request.
-func Evaluate(r Request) Decision { return Decision{req: &r} }
+const (
+	actionFacet facet = 1 << iota
+	resourceFacet
+	principalFacet
+	conditionFacet
+)
 
-// Text is AWS's denial text followed by details in parentheses.
-func (d Decision) Text() string { return "" }
+// matches reports whether the statement applies to the request.
+func (s *statement) matches(q *question) bool {
+	return s.matchesAction(q) && s.matchesResource(q) && s.matchesPrincipal(q) && s.matchesConditions(q)
+}
 
-// Explain renders the decision in several lines.
-func (d Decision) Explain() string { return "" }
+// misses returns every facet that does not match.
+func (s *statement) misses(q *question) (f facet) {
+	if !s.matchesAction(q) {
+		f |= actionFacet
+	}
+	if !s.matchesResource(q) {
+		f |= resourceFacet
+	}
+	if !s.matchesPrincipal(q) {
+		f |= principalFacet
+	}
+	if !s.matchesConditions(q) {
+		f |= conditionFacet
+	}
+	return f
+}
 
-// Missing is one line saying what is missing.
-func (d Decision) Missing() string { return "" }
+func (s *statement) matchesAction(q *question) bool {
+	for i := range s.actions {
+		a := &s.actions[i]
+		if a.all || a.service.match(q.service, nil) && a.name.match(q.name, nil) {
+			return !s.notAction
+		}
+	}
+	return s.notAction
+}
+
+func (s *statement) matchesResource(q *question) bool {
+	if s.noResource {
+		return true
+	}
+	if !s.notResource {
+		for i := range s.resources {
+			if s.resources[i].match(&q.resource, q.vals) {
+				return true
+			}
+		}
+		return false
+	}
+	for i := range s.resources {
+		if s.resources[i].match(&q.resource, q.vals) {
+			return false
+		}
+		// "everything but what this variable names" must not allow everything because the variable has no value.
+		if !s.deny && !s.resources[i].resolvable(q.vals) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *statement) matchesPrincipal(q *question) bool {
+	switch {
+	case s.principals == nil:
+		return true
+	case s.notPrincipal:
+		return !s.principals.exempts(q.principal)
+	}
+	return s.principals.level(q.principal) != notNamed
+}
+
+func (s *statement) matchesConditions(q *question) bool {
+	for i := range s.conditions {
+		if !s.conditions[i].holds(q.vals, s.deny) {
+			return false
+		}
+	}
+	return true
+}
