@@ -52,7 +52,7 @@ func Reseal(ctx context.Context, d *db.DB, seal Seal, identity string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "not an age identity (AGE-SECRET-KEY-...)")
 	}
-	if err := d.Migrate(ctx, "kms", migrations); err != nil {
+	if err := migrate(ctx, d); err != nil {
 		return err
 	}
 	r := &Root{db: d, seal: seal}

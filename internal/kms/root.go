@@ -35,7 +35,7 @@ type Root struct {
 // has one is never given another: a missing or different seal is an error that says so, because a new ROOT would leave
 // everything that the old one protects unreadable while looking healthy.
 func OpenRoot(ctx context.Context, d *db.DB, seal Seal) (*Root, error) {
-	if err := d.Migrate(ctx, "kms", migrations); err != nil {
+	if err := migrate(ctx, d); err != nil {
 		return nil, err
 	}
 	r := &Root{db: d, seal: seal, keys: map[uint32][]byte{}}

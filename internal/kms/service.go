@@ -19,6 +19,7 @@ package kms
 import (
 	"context"
 	"embed"
+	"io/fs"
 	"log/slog"
 
 	"strongroom/internal/clock"
@@ -26,7 +27,15 @@ import (
 )
 
 //go:embed migrations/*.sql
-var migrations embed.FS
+var files embed.FS
+
+func migrate(ctx context.Context, d *db.DB) error {
+	dir, err := fs.Sub(files, "migrations")
+	if err != nil {
+		return err
+	}
+	return d.Migrate(ctx, "kms", dir)
+}
 
 // Config is what a Service needs. DB, Clock and one of Root and Seal are required.
 type Config struct {
