@@ -1,4 +1,17 @@
-// Package wire speaks the AWS protocols on the server side.
+// Package wire speaks the AWS protocols on the server side: restJson1, awsJson1.1 and awsQuery, over the structures of the
+// official SDK.
+//
+// It knows no service. An adapter (api/...) describes one as a Service: a table of operations, each with the SDK's schemas, a
+// handler and an authorization row. Everything else is derived from the schemas and structures, so that there is no second
+// set of types and no route written by hand.
+//
+// Invariants: no handler runs before the request's signature is verified and everything in its row is allowed; an operation
+// without a row is refused; bodies, secrets and tokens are never logged; whatever an adapter does, the client gets an
+// answer in its protocol with a request id.
+//
+// Start with Service and Config, then dispatch.go for the way of one request. plan.go explains how Go types become wire forms;
+// route.go, json_*.go and query_*.go are the codecs. The wire formats are those of the Smithy protocol specifications
+// (aws.protocols), read in November 2026.
 package wire
 
 import (
@@ -49,6 +62,12 @@ type Service struct {
 	// Violation.Fault for RestJSON (kinds Missing and Invalid without a code), and ValidationException (JSON11) or
 	// ValidationError (Query) with AWS's common text, without asking Exception.
 	ConstraintError func(Violation) error
+	// Unions are the variants of the union types that inputs use, as nil pointers: (*types.PolicyIdentifierMemberPolicyArn)(nil).
+	// A request that uses another variant is refused.
+	Unions []any
+	// Unsigned names operations that need no signature (sts:AssumeRoleWithWebIdentity). Their caller is anonymous, their row must be
+	// AnyCaller. Query services only.
+	Unsigned []string
 }
 
 // Exception is an error as clients see it.
