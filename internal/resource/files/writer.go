@@ -1,0 +1,72 @@
+package files
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"strongroom/internal/tree"
+)
+
+// writer is a regular file being restored.
+type writer struct {
+	t      *target
+	fd     int
+	path   string
+	size   int64
+	end    atomic.Int64 // highest offset written
+	attrs  attributes
+	closed atomic.Bool
+}
+
+var _ tree.Writer = (*writer)(nil)
+
+// WriteAt writes inside the size that the entry announced; holes are what is never written.
+func (w *writer) WriteAt(p []byte, off int64) (int, error) {
+	if off < 0 || off > w.size || int64(len(p)) > w.size-off {
+		return 0, &failure{w.path, "write", errors.New("outside the file's size")}
+	}
+	done := 0
+	for done < len(p) {
+		n, err := unix.Pwrite(w.fd, p[done:], off+int64(done))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return done, &failure{w.path, "write", err}
+		}
+		done += n
+	}
+	for end := off + int64(done); ; {
+		was := w.end.Load()
+		if end <= was || w.end.CompareAndSwap(was, end) {
+			return done, nil
+		}
+	}
+}
+
+// Close gives the file its size and attributes. A second Close does nothing.
+func (w *writer) Close() error {
+	if w.closed.Swap(true) {
+		return nil
+	}
+	var err error
+	if w.end.Load() < w.size {
+		err = unix.Ftruncate(w.fd, w.size)
+		if errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EINVAL) {
+			err = &tree.Refused{Path: w.path, Reason: "the file system does not allow files of its size"}
+		} else if err != nil {
+			err = &failure{w.path, "set its size", err}
+		}
+	}
+	if err == nil {
+		err = w.t.apply(descriptor{fd: w.fd}, w.path, w.attrs)
+	}
+	// Errors of delayed writes show up here on some file systems; the others report them to Finish.
+	if cerr := unix.Close(w.fd); cerr != nil && cerr != unix.EINTR {
+		err = errors.Join(err, &failure{w.path, "close", cerr})
+	}
+	w.t.closed(w)
+	return err
+}
