@@ -35,6 +35,7 @@ type Principal struct {
 	Tags          map[string]string // principal tags overlaid by session tags
 	// SessionPolicies are the documents given at AssumeRole (inline and by ARN, resolved); nil means no session policy.
 	SessionPolicies []string
+	TransitiveTags  []string // keys of session tags that go on to the next role of a chain
 	SourceIdentity  string
 	AccessKeyID     string    // the key that signed; "" for calls made by the service itself
 	Issued          time.Time // when temporary credentials were issued; zero for long-term keys
