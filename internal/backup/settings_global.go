@@ -11,8 +11,8 @@ import (
 
 // The settings of an organization. Each is "true" or "false"; what was never set is "false".
 const (
-	CrossAccountBackup    = "isCrossAccountBackupEnabled"
-	MultiPartyApproval    = "isMpaEnabled"
+	CrossAccountBackup     = "isCrossAccountBackupEnabled"
+	MultiPartyApproval     = "isMpaEnabled"
 	DelegatedAdministrator = "isDelegatedAdministratorEnabled"
 )
 

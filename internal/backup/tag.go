@@ -185,6 +185,6 @@ func (s *Service) changeTags(ctx context.Context, account, region, name string, 
 
 // planExists reports whether the account has a plan of that id in the region.
 func planExists(ctx context.Context, tx *db.Tx, account, region, id string) (found bool, err error) {
-	err = tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM plan WHERE account = ? AND region = ? AND id = ?)", account, region, id).Scan(&found)
+	err = tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM plan WHERE account = ? AND region = ? AND id = ? AND deleted = 0)", account, region, id).Scan(&found)
 	return found, err
 }
