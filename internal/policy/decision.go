@@ -54,10 +54,11 @@ type Decision struct {
 	Type Type
 	// Deciding are the statements that decided: those that granted, or all that deny explicitly. Empty for implicit denials.
 	Deciding []Statement
-	// Near are the Allow statements that name the action and resource but did not match (conditions, principal). Only
-	// for implicit denials.
+	// Near are the Allow statements that match but for one thing (a condition, the principal, the action). Only for
+	// implicit denials.
 	Near []Statement
-	// Lacks lists, for implicit denials, every policy that lacks an Allow, each with the statement to add.
+	// Lacks lists, for denials, every policy that lacks an Allow, each with the statement to add. After an explicit denial it
+	// is what would be missing besides; the Deny must go first.
 	Lacks []Lack
 
 	req *Request

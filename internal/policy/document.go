@@ -26,8 +26,7 @@ type statement struct {
 	resources    []arnPattern
 	rawResources []string
 	notResource  bool
-	// noResource: the statement has no Resource element, which in a trust policy means the role and in a key policy nothing.
-	noResource   bool
+	noResource   bool        // the statement is about the role it belongs to
 	principals   *principals // nil in kinds without
 	notPrincipal bool
 	conditions   []condition

@@ -145,7 +145,8 @@ func (p *parser) resource(s *statement, n *node, el map[string]*node) error {
 		if p.rules.resource == required {
 			return p.fail(n, "every statement of a %s needs a Resource", p.rules.name)
 		}
-		s.noResource = true
+		// In a trust policy the resource is the role. A statement of a key policy without Resource never matches, as in KMS.
+		s.noResource = p.rules.resource == forbidden
 		return nil
 	}
 	s.notResource = not
