@@ -133,3 +133,6 @@ type Progress struct {
 	Percent float64 // 0 to 100
 	Message string  // replaces StatusMessage while the job runs; "" leaves it
 }
+
+// ScheduleKind is woken when a plan has changed; no job has this kind. See Queue.Woken.
+const ScheduleKind job.Kind = "schedule"

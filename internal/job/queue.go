@@ -66,15 +66,16 @@ func (q *Queue) giveBackAll(ctx context.Context) error {
 }
 
 // Enqueue adds a job in the caller's transaction: it exists exactly if that commits. A job that is in the queue already
-// stays as it is.
+// stays as it is. The first fence comes from the clock, so that a job which is enqueued again under the same name after it
+// ended does not meet an old lease of its former life.
 func (q *Queue) Enqueue(ctx context.Context, tx *db.Tx, j Job) error {
 	at := j.NotBefore
 	if at.IsZero() {
 		at = tx.Now
 	}
 	_, err := tx.Exec(ctx, `INSERT INTO job (kind, account, region, id, state, not_before, owner, fence, lease_until, attempts, cancel, last_error, created)
-		VALUES (?, ?, ?, ?, 'ready', ?, '', 0, 0, 0, 0, '', ?) ON CONFLICT (kind, account, id) DO NOTHING`,
-		string(j.Kind), j.Account, j.Region, j.ID, db.Micros(at), db.Micros(tx.Now))
+		VALUES (?, ?, ?, ?, 'ready', ?, '', ?, 0, 0, 0, '', ?) ON CONFLICT (kind, account, id) DO NOTHING`,
+		string(j.Kind), j.Account, j.Region, j.ID, db.Micros(at), db.Micros(tx.Now), db.Micros(tx.Now))
 	if err == nil {
 		q.Wake(j.Kind) // on SQLite the claim waits for this transaction; elsewhere it may come too early and the poll helps
 	}
@@ -179,12 +180,15 @@ func (q *Queue) Next(ctx context.Context, kind Kind) (at time.Time, ok bool, err
 // it is a hint, without it the job waits for the next poll.
 func (q *Queue) Wake(kind Kind) {
 	select {
-	case q.signal(kind) <- struct{}{}:
+	case q.woken(kind) <- struct{}{}:
 	default:
 	}
 }
 
-func (q *Queue) signal(kind Kind) chan struct{} {
+// Woken returns the channel that Wake signals: at most one signal is pending, and it wakes one reader.
+func (q *Queue) Woken(kind Kind) <-chan struct{} { return q.woken(kind) }
+
+func (q *Queue) woken(kind Kind) chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	ch := q.wake[kind]

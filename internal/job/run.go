@@ -41,7 +41,7 @@ func (p *Pool) work(ctx context.Context, kind Kind) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-p.Queue.signal(kind):
+		case <-p.Queue.Woken(kind):
 		case <-p.Queue.Clock.After(poll):
 		}
 	}
