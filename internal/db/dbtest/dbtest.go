@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"strongroom/internal/clock"
 	"strongroom/internal/db"
 	"strongroom/internal/ident"
 )
@@ -20,9 +21,23 @@ import (
 // Run runs fn as a subtest per engine, each with an empty catalog whose time is now().
 func Run(t *testing.T, now func() time.Time, fn func(t *testing.T, d *db.DB)) {
 	t.Helper()
+	each(t, func(t *testing.T, url string) { fn(t, Open(t, url, now)) })
+}
+
+// RunFake is Run with a fake clock of its own for each engine, which starts at now.
+func RunFake(t *testing.T, now time.Time, fn func(t *testing.T, d *db.DB, c *clock.Fake)) {
+	t.Helper()
+	each(t, func(t *testing.T, url string) {
+		c := clock.NewFake(now)
+		fn(t, Open(t, url, c.Now), c)
+	})
+}
+
+func each(t *testing.T, fn func(t *testing.T, url string)) {
+	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		fn(t, Open(t, filepath.Join(t.TempDir(), "catalog.db"), now))
+		fn(t, filepath.Join(t.TempDir(), "catalog.db"))
 	})
 	server := os.Getenv("STRONGROOM_TEST_POSTGRES")
 	if server == "" {
@@ -30,7 +45,7 @@ func Run(t *testing.T, now func() time.Time, fn func(t *testing.T, d *db.DB)) {
 	}
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		fn(t, Open(t, freshDatabase(t, server), now))
+		fn(t, freshDatabase(t, server))
 	})
 }
 
