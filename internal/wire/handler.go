@@ -180,8 +180,9 @@ func (s *service) operation(op Operation, plans *planner, limits *limiter) (*ope
 	if s.Protocol == Query {
 		return out, nil
 	}
-	if op.Schema == nil || op.Input == nil || op.Output == nil {
-		return nil, fmt.Errorf("operation %s has no schemas", op.Name)
+	// The SDK has no schemas for inputs and outputs without members.
+	if op.Schema == nil || op.Input == nil && len(out.input.fields) > 0 || op.Output == nil && len(out.output.fields) > 0 {
+		return nil, fmt.Errorf("operation %s lacks a schema", op.Name)
 	}
 	seen := map[smithy.ShapeID]bool{}
 	for _, schema := range []*smithy.Schema{op.Input, op.Output} {

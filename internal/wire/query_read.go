@@ -229,8 +229,11 @@ func readFormMap(n *param, p *plan, v reflect.Value) error {
 		}
 		for _, item := range items {
 			k, val := item.below["key"], item.below["value"]
-			if k == nil || val == nil {
-				return badInput("a map entry needs a key and a value")
+			if k == nil {
+				return badInput("a map entry needs a key")
+			}
+			if val == nil {
+				val = &param{} // clients send nothing for an empty list or structure
 			}
 			key := reflect.ValueOf(k.value).Convert(p.typ.Key())
 			if m.MapIndex(key).IsValid() {

@@ -11,14 +11,12 @@ import (
 	"time"
 )
 
-// writeQueryReply writes the reply of a Query operation: the output's members in <OpResult>, and the request id. Operations without
-// output members have no result element.
+// writeQueryReply writes the reply of a Query operation: the output's members in <OpResult>, and the request id. The result element
+// is there even when it is empty: some operations have an output without members, and their clients look for it.
 func writeQueryReply(b *bytes.Buffer, op, namespace, requestID string, p *plan, v reflect.Value) error {
 	b.WriteString("<" + op + `Response xmlns="` + namespace + `">`)
-	if len(p.fields) > 0 {
-		if err := writeXML(b, op+"Result", p, v); err != nil {
-			return err
-		}
+	if err := writeXML(b, op+"Result", p, v); err != nil {
+		return err
 	}
 	b.WriteString("<ResponseMetadata>")
 	writeElement(b, "RequestId", requestID)

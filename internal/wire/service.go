@@ -98,7 +98,7 @@ func AnyCaller[In any](context.Context, Caller, *In) ([]access.Check, error) { r
 var anyone = []access.Check{{Action: "*"}}
 
 // Op makes an Operation from a handler and its authorization row; both are required. op, in and out are the schemas of
-// the SDK's schemas package; nil for Query services.
+// the SDK's schemas package: nil for Query services, and in or out nil where there are no members.
 func Op[In, Out any](name string, op, in, out *smithy.Schema, checks Checks[In], handle func(context.Context, Caller, *In) (*Out, error)) Operation {
 	if checks == nil || handle == nil {
 		panic("wire: operation " + name + " needs a handler and an authorization row")
