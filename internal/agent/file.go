@@ -9,8 +9,18 @@
 // belongs to exactly one account; no resource lies in a restore root or around one, so a restore never becomes part of
 // what it restores.
 //
-// Start with File (file.go), how it is read (parse.go, check.go), then Hub (hub.go, restore.go, items.go).
+// Start with File (file.go), how it is read (parse.go, check.go), then Hub (hub.go), then RestoreRequest (request.go) and
+// what becomes of it (restore.go).
 package agent
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+
+	"strongroom/internal/arn"
+	"strongroom/internal/resource/files"
+)
 
 // EFS is the resource type of file trees.
 const EFS = "EFS"
@@ -52,4 +62,79 @@ type RestoreEFS struct {
 	Ownership bool
 
 	line int
+}
+
+// ID tells agents apart, the same at every start: the file's name with its account and region. Moving the file to another
+// directory does not change it.
+func (f *File) ID() string { return f.Account + "/" + f.Region + "/" + filepath.Base(f.Name) }
+
+// Declared lists what the file declares, and the file systems that restores have made below its restore root.
+func (f *File) Declared() []Declared {
+	var out []Declared
+	for _, r := range f.Resources {
+		d := f.describe(r.ID)
+		d.Tags = maps.Clone(r.Tags)
+		if n := d.Tags["Name"]; n != "" {
+			d.Name = n
+		}
+		out = append(out, d)
+	}
+	for _, id := range f.restored() {
+		out = append(out, f.describe(id))
+	}
+	return out
+}
+
+// Declared is a resource as callers of the API see it.
+type Declared struct {
+	ARN     string
+	Account string
+	Region  string
+	Type    string // "EFS"
+	Name    string // the tag Name, else the id
+	Tags    map[string]string
+}
+
+func (f *File) describe(id string) Declared {
+	return Declared{ARN: fileSystemARN(f.Account, f.Region, id), Account: f.Account, Region: f.Region, Type: EFS, Name: id}
+}
+
+func fileSystemARN(account, region, id string) string {
+	return arn.Make("elasticfilesystem", region, account, "file-system/"+id)
+}
+
+// restored lists the file systems that restores have made: the directories below the restore root that are named like
+// one. The directory is the record, so they outlive the process. An id that the file declares itself is the declared one.
+func (f *File) restored() []string {
+	if f.Restore == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(f.Restore.Root)
+	if err != nil {
+		return nil // the root is gone for now; Restore says so
+	}
+	var ids []string
+	for _, e := range entries {
+		if e.IsDir() && fileSystemID.MatchString(e.Name()) && f.resource(e.Name()) == nil {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids
+}
+
+func (f *File) resource(id string) *Resource {
+	for i := range f.Resources {
+		if f.Resources[i].ID == id {
+			return &f.Resources[i]
+		}
+	}
+	return nil
+}
+
+// options is the policy for reading and restoring through this agent.
+func (f *File) options() files.Options {
+	if f.Restore == nil {
+		return files.Options{}
+	}
+	return files.Options{Ownership: f.Restore.Ownership, SetID: f.Restore.SetUID, Devices: f.Restore.Devices}
 }

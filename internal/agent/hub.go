@@ -2,32 +2,42 @@ package agent
 
 import (
 	"context"
-	"maps"
-	"os"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 
 	"strongroom/internal/arn"
+	"strongroom/internal/clock"
 	"strongroom/internal/fault"
 	"strongroom/internal/resource"
 	"strongroom/internal/resource/files"
 )
 
-// Hub is the registry of the agent files of one node. The zero value is ready. Safe for concurrent use.
+// HubConfig is what a Hub needs; both have defaults.
+type HubConfig struct {
+	Clock clock.Clock  // nil: the system's
+	Log   *slog.Logger // nil: silence
+}
+
+// Hub is the registry of the agent files of one node. Safe for concurrent use.
 type Hub struct {
+	clock clock.Clock
+	log   *slog.Logger
+
 	mu    sync.RWMutex // guards files; what is in them never changes
 	files []File
 }
 
-// Declared is a resource as callers of the API see it.
-type Declared struct {
-	ARN     string
-	Account string
-	Region  string
-	Type    string // "EFS"
-	Name    string // the tag Name, else the id
-	Tags    map[string]string
+// NewHub returns an empty registry.
+func NewHub(c HubConfig) *Hub {
+	if c.Clock == nil {
+		c.Clock = clock.System{}
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Hub{clock: c.Clock, log: c.Log}
 }
 
 // Add registers a parsed file. Its errors are fault.Invalid for the administrator who wrote the file: a restore root that
@@ -51,6 +61,9 @@ func (h *Hub) Add(f File) error {
 func compatible(a, b *File) error {
 	clash := func(line int, format string, args ...any) error {
 		return fault.New(fault.Invalid, "%s:%d: "+format, append([]any{b.Name, line}, args...)...)
+	}
+	if a.ID() == b.ID() {
+		return fault.New(fault.Invalid, "%s: account %s has another agent file of this name in region %s: %s", b.Name, b.Account, b.Region, a.Name)
 	}
 	for _, rb := range b.Resources {
 		for _, ra := range a.Resources {
@@ -90,61 +103,19 @@ func (h *Hub) Resources(account, region string) []Declared {
 
 // All lists the resources of all accounts and regions, in the order of their ARNs.
 func (h *Hub) All() []Declared {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
 	var out []Declared
-	for i := range h.files {
-		f := &h.files[i]
-		for _, r := range f.Resources {
-			d := f.declared(r.ID)
-			d.Tags = maps.Clone(r.Tags)
-			if n := d.Tags["Name"]; n != "" {
-				d.Name = n
-			}
-			out = append(out, d)
-		}
-		for _, id := range f.restored() {
-			out = append(out, f.declared(id))
-		}
+	for _, f := range h.Files() {
+		out = append(out, f.Declared()...)
 	}
 	slices.SortFunc(out, func(a, b Declared) int { return strings.Compare(a.ARN, b.ARN) })
 	return out
 }
 
-func (f *File) declared(id string) Declared {
-	return Declared{ARN: f.arn(id), Account: f.Account, Region: f.Region, Type: EFS, Name: id}
-}
-
-func (f *File) arn(id string) string {
-	return arn.Make("elasticfilesystem", f.Region, f.Account, "file-system/"+id)
-}
-
-// restored lists the file systems that restores have made: the directories below the restore root that are named like
-// one. The directory is the record, so they outlive the process. An id that the file declares itself is the declared one.
-func (f *File) restored() []string {
-	if f.Restore == nil {
-		return nil
-	}
-	entries, err := os.ReadDir(f.Restore.Root)
-	if err != nil {
-		return nil // the root is gone for now; Restore says so
-	}
-	var ids []string
-	for _, e := range entries {
-		if e.IsDir() && fileSystemID.MatchString(e.Name()) && f.resource(e.Name()) == nil {
-			ids = append(ids, e.Name())
-		}
-	}
-	return ids
-}
-
-func (f *File) resource(id string) *Resource {
-	for i := range f.Resources {
-		if f.Resources[i].ID == id {
-			return &f.Resources[i]
-		}
-	}
-	return nil
+// Files lists the registered files in the order in which they were added.
+func (h *Hub) Files() []File {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return slices.Clone(h.files)
 }
 
 // find returns the provider of a file system, declared or restored. nil: the account has none of that id there.
@@ -173,13 +144,6 @@ func (h *Hub) find(account, region, id string) (*File, *files.Provider) {
 		}
 	}
 	return nil, nil
-}
-
-func (f *File) options() files.Options {
-	if f.Restore == nil {
-		return files.Options{}
-	}
-	return files.Options{Ownership: f.Restore.Ownership, SetID: f.Restore.SetUID, Devices: f.Restore.Devices}
 }
 
 // Source opens a declared resource of the account for reading; close it after use. fault.NotFound: there is no such

@@ -21,8 +21,8 @@ import (
 // MaxFileSize bounds an agent file.
 const MaxFileSize = 1 << 20
 
-// Load reads and checks the agent file at path. Its error is a fault.Invalid that lists every fault with its line.
-func Load(path string) (File, error) {
+// ReadFile reads and checks the agent file at path. Its error is a fault.Invalid that lists every fault with its line.
+func ReadFile(path string) (File, error) {
 	in, err := os.Open(path)
 	if err != nil {
 		return File{}, fault.New(fault.Invalid, "agent file: %v", err)
@@ -40,7 +40,7 @@ func Load(path string) (File, error) {
 }
 
 // Parse reads the text of an agent file; name is for messages. It looks at nothing but the text: whether directories
-// exist is checked by Load and Hub.Add.
+// exist is checked by ReadFile and Hub.Add.
 func Parse(name string, text []byte) (File, error) {
 	p := parser{file: File{Name: name}}
 	if len(text) > MaxFileSize {

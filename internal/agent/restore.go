@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"log/slog"
 	"time"
 
 	"strongroom/internal/fault"
@@ -13,43 +14,35 @@ import (
 	"strongroom/internal/tree"
 )
 
-// RestoreRequest says what to restore, in the words of the restore job's metadata.
-type RestoreRequest struct {
-	// ID names the restore, so that a further attempt recognises what an interrupted one left: the job's id. Without it
-	// CreationToken and CreatedAt stand in.
-	ID string
-	// NewFileSystem makes a file system for the restore (newFileSystem); FileSystemID is ignored then. Otherwise the
-	// restore goes into the file system FileSystemID (file-system-id, an id or an ARN of the account).
-	NewFileSystem bool
-	FileSystemID  string
-	// Items are the absolute paths to restore with what is below them (ItemsToRestore). Empty or containing "/": everything.
-	Items     []string
-	CreatedAt time.Time
-	// CreationToken decides the id of a new file system: the same token of one account and region always gives the same
-	// file system, so a repeated request does not make a second one.
-	CreationToken string
-}
-
-// Restoration is a restore in progress into one file system. Close it in any case: without a successful
-// Target().Finish, everything that was made is removed.
+// Restoration is a restore in progress into one file system. It is the tree.Target to restore into. Close it in any case:
+// without a successful Finish, everything that was made is removed.
 type Restoration struct {
-	// ResourceARN is the file system restored into, new or existing.
-	ResourceARN string
-	// Created is true when the file system is made by this restore.
-	Created bool
-	// Dir is the directory inside the file system that Finish makes visible: aws-backup-restore_<datetime>.
-	Dir string
-	// Items are the paths of the tree to restore, in tree order; nil means everything.
-	Items []string
-
-	in resource.Restoration
+	resource.Restoration
+	arn     string
+	created bool
+	log     *slog.Logger
 }
 
-// Target is where the tree goes.
-func (r *Restoration) Target() tree.Target { return r.in }
+// Target is where the tree goes: the Restoration itself.
+func (r *Restoration) Target() tree.Target { return r.Restoration }
 
-// Close ends the restore. Its error says what could not be cleaned up and is for the log.
-func (r *Restoration) Close() error { return r.in.Close() }
+// ResourceARN is the file system restored into, new or existing.
+func (r *Restoration) ResourceARN() string { return r.arn }
+
+// Created is true when the file system is made by this restore.
+func (r *Restoration) Created() bool { return r.created }
+
+// Dir is the directory inside the file system that Finish makes visible: aws-backup-restore_<datetime>.
+func (r *Restoration) Dir() string { return r.Location() }
+
+// Close ends the restore. What could not be cleaned up is logged and returned.
+func (r *Restoration) Close() error {
+	err := r.Restoration.Close()
+	if err != nil {
+		r.log.Warn("a partial restore stays behind", "resource", r.arn, "err", err)
+	}
+	return err
+}
 
 // Restore begins a restore for an account. fault.Unsupported: no provider for the type; fault.Invalid: a wrong item or id;
 // fault.NotFound: the account has no such file system; fault.State: the account's agents offer no place for restores;
@@ -58,15 +51,19 @@ func (h *Hub) Restore(ctx context.Context, account, region, resourceType string,
 	if resourceType != EFS {
 		return nil, fault.New(fault.Unsupported, "resources of type %s cannot be restored by this version", resourceType)
 	}
-	wanted, err := items(q.Items)
-	if err != nil {
-		return nil, err
+	for _, p := range q.Items {
+		if p == "" || !tree.ValidPath(p) {
+			return nil, fault.New(fault.Invalid, "ItemsToRestore: %q is not a path inside the file system", p)
+		}
+	}
+	if q.CreatedAt.IsZero() {
+		q.CreatedAt = h.clock.Now()
 	}
 	id, p, err := h.destination(account, region, q)
 	if err != nil {
 		return nil, err
 	}
-	req := resource.Request{ID: q.ID, CreatedAt: q.CreatedAt, Create: q.NewFileSystem}
+	req := resource.Request{ID: q.JobID, CreatedAt: q.CreatedAt, Create: q.NewFileSystem}
 	if req.ID == "" {
 		req.ID = ident.NamedUUID(account, region, id, q.CreationToken, q.CreatedAt.UTC().Format(time.RFC3339Nano))
 	}
@@ -74,8 +71,7 @@ func (h *Hub) Restore(ctx context.Context, account, region, resourceType string,
 	if err != nil {
 		return nil, err
 	}
-	f := File{Account: account, Region: region}
-	return &Restoration{ResourceARN: f.arn(id), Created: q.NewFileSystem, Dir: in.Location(), Items: wanted, in: in}, nil
+	return &Restoration{Restoration: in, arn: fileSystemARN(account, region, id), created: q.NewFileSystem, log: h.log}, nil
 }
 
 // destination finds the file system to restore into, or the place for a new one.
@@ -136,8 +132,8 @@ func newFileSystemID(account, region string, q RestoreRequest) string {
 	const digits = 17
 	seed := "token\x00" + q.CreationToken
 	if q.CreationToken == "" {
-		seed = "id\x00" + q.ID
-		if q.ID == "" {
+		seed = "id\x00" + q.JobID
+		if q.JobID == "" {
 			return "fs-" + ident.Random(ident.Hex, digits)
 		}
 	}
