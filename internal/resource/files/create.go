@@ -17,6 +17,9 @@ func (t *target) Create(ctx context.Context, e *tree.Entry) (tree.Writer, error)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if !t.filling() {
+		return nil, errFinished
+	}
 	if !tree.ValidPath(e.Path) {
 		return nil, refuse(e.Path, "its path is not a relative path inside the tree")
 	}

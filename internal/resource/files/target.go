@@ -211,6 +211,12 @@ func remove(place int, name string) error {
 // Location is the name of the restored directory.
 func (t *target) Location() string { return t.final }
 
+func (t *target) filling() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state == filling
+}
+
 func (t *target) directory(path string, e *tree.Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
