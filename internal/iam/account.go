@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"time"
 
 	"strongroom/internal/arn"
 	"strongroom/internal/db"
@@ -146,4 +147,16 @@ func (s *Service) Summary(ctx context.Context, account string) (map[string]int, 
 		return nil
 	})
 	return sum, err
+}
+
+// AccountCreated tells when the account became known, or NotFound.
+func (s *Service) AccountCreated(ctx context.Context, account string) (created time.Time, err error) {
+	err = s.db.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+		err := tx.QueryRow(ctx, `SELECT created FROM iam_accounts WHERE account = ?`, account).Scan(micros{&created})
+		if db.NoRows(err) {
+			return noAccount(account)
+		}
+		return err
+	})
+	return created, err
 }

@@ -92,30 +92,36 @@ func (s *Service) AttachedPolicies(ctx context.Context, account string, r Ref, p
 	return list, next, err
 }
 
-// PolicyUsers lists the account's entities that a managed policy is attached to or, with boundary, that it bounds. kind ""
-// means all; pathPrefix is that of the entities.
-func (s *Service) PolicyUsers(ctx context.Context, account, policyARN string, kind Kind, pathPrefix string, boundary, attached bool, page Page) (list []PolicyUser, next string, err error) {
+// UserFilter selects the entities that use a managed policy.
+type UserFilter struct {
+	Kind              Kind // "" for all
+	PathPrefix        string
+	Attached, Bounded bool // those it is attached to, those it is the boundary of
+}
+
+// PolicyUsers lists the account's entities that use a managed policy.
+func (s *Service) PolicyUsers(ctx context.Context, account, policyARN string, f UserFilter, page Page) (list []PolicyUser, next string, err error) {
 	err = s.db.View(ctx, func(ctx context.Context, tx *db.Tx) error {
 		if _, err := s.findPolicy(ctx, tx, account, policyARN); err != nil {
 			return err
 		}
 		seen := map[string]bool{}
 		for _, k := range []Kind{KindGroup, KindRole, KindUser} {
-			if kind != "" && kind != k {
+			if f.Kind != "" && f.Kind != k {
 				continue
 			}
-			if attached {
-				if list, err = users(ctx, tx, k, pathPrefix, list, seen, `id IN (SELECT owner FROM iam_attachments WHERE account = ? AND policy_arn = ?)`, account, policyARN); err != nil {
+			if f.Attached {
+				if list, err = users(ctx, tx, k, f.PathPrefix, list, seen, `id IN (SELECT owner FROM iam_attachments WHERE account = ? AND policy_arn = ?)`, account, policyARN); err != nil {
 					return err
 				}
 			}
-			if boundary && k != KindGroup {
-				if list, err = users(ctx, tx, k, pathPrefix, list, seen, `account = ? AND boundary = ?`, account, policyARN); err != nil {
+			if f.Bounded && k != KindGroup {
+				if list, err = users(ctx, tx, k, f.PathPrefix, list, seen, `account = ? AND boundary = ?`, account, policyARN); err != nil {
 					return err
 				}
 			}
 		}
-		scope := strings.Join([]string{"users of", account, policyARN, string(kind), pathPrefix}, "\x00")
+		scope := strings.Join([]string{"users of", account, policyARN, string(f.Kind), f.PathPrefix}, "\x00")
 		list, next, err = slice(s, scope, page, list, func(u PolicyUser) string { return string(u.Kind) + "\x00" + fold(u.Name) })
 		return err
 	})

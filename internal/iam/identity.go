@@ -226,35 +226,3 @@ func (s *Service) roleByARN(ctx context.Context, roleARN string) (*identity, err
 	}
 	return e, err
 }
-
-// ResourceTags returns the tags of the user, role or managed policy with an ARN, for aws:ResourceTag. Things that do not
-// exist have none.
-func (s *Service) ResourceTags(ctx context.Context, resource string) (tags map[string]string, exists bool, err error) {
-	account, kind, _, name, ok := splitARN(resource)
-	if !ok {
-		return nil, false, nil
-	}
-	err = s.db.View(ctx, func(ctx context.Context, tx *db.Tx) error {
-		var id string
-		switch kind {
-		case "user", "role", "group":
-			e, err := find(ctx, tx, account, Ref{Kind(kind), name})
-			if err != nil {
-				return missingIsNone(err)
-			}
-			id = e.id
-		case "policy":
-			p, err := s.findPolicy(ctx, tx, account, resource)
-			if err != nil {
-				return missingIsNone(err)
-			}
-			id = p.ID
-		default:
-			return nil
-		}
-		exists = true
-		tags, err = tagsOf(ctx, tx, id)
-		return err
-	})
-	return tags, exists, err
-}

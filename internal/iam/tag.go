@@ -2,6 +2,8 @@ package iam
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"strongroom/internal/db"
 	"strongroom/internal/fault"
@@ -58,11 +60,7 @@ func dropTags(ctx context.Context, tx *db.Tx, owner string, keys []string) error
 }
 
 func (s *Service) pageTags(owner string, p Page, tags map[string]string) ([]Tag, string, error) {
-	list := make([]Tag, 0, len(tags))
-	for k, v := range tags {
-		list = append(list, Tag{k, v})
-	}
-	return slice(s, "tags\x00"+owner, p, list, func(t Tag) string { return fold(t.Key) })
+	return slice(s, "tags\x00"+owner, p, SortTags(tags), func(t Tag) string { return fold(t.Key) })
 }
 
 // TagEntity adds or replaces tags of a user or role. Codes: NotFound, Invalid, Limit, State/UnmodifiableEntity.
@@ -102,4 +100,14 @@ func (s *Service) EntityTags(ctx context.Context, account string, r Ref, p Page)
 		return err
 	})
 	return list, next, err
+}
+
+// SortTags lists tags in the order of their keys.
+func SortTags(tags map[string]string) []Tag {
+	list := make([]Tag, 0, len(tags))
+	for k, v := range tags {
+		list = append(list, Tag{k, v})
+	}
+	slices.SortFunc(list, func(a, b Tag) int { return strings.Compare(fold(a.Key), fold(b.Key)) })
+	return list
 }
