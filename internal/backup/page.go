@@ -2,10 +2,7 @@ package backup
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
+	"strconv"
 	"strings"
 
 	"strongroom/internal/db"
@@ -32,15 +29,14 @@ func (p Page) size() int {
 // cursor is the sort key of the last row of a page: the next page holds the rows that sort after it, so rows that come
 // and go in between neither repeat nor hide others.
 type cursor struct {
-	At int64  `json:"a,omitempty"` // microseconds
-	ID string `json:"i,omitempty"`
+	At int64 // microseconds
+	ID string
 }
 
 // token seals a cursor. The list is named by all that selects its rows (kind, account, region, filters), so that a token is
 // good for that list only.
 func (s *Service) token(c cursor, list ...string) string {
-	body, _ := json.Marshal(c)
-	return base64.RawURLEncoding.EncodeToString(append(s.sealPage(body, list), body...))
+	return ident.Pager{Key: s.pageKey}.Seal(ident.Scope(list...), strconv.FormatInt(c.At, 10), c.ID)
 }
 
 // start opens the page's token; started is false for the first page.
@@ -48,22 +44,15 @@ func (s *Service) start(p Page, list ...string) (c cursor, started bool, err err
 	if p.Token == "" {
 		return cursor{}, false, nil
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(p.Token)
-	if err != nil || len(raw) < pageSeal || !hmac.Equal(raw[:pageSeal], s.sealPage(raw[pageSeal:], list)) || json.Unmarshal(raw[pageSeal:], &c) != nil {
-		return cursor{}, false, fault.New(fault.Invalid, "Invalid NextToken: it is not from the previous page of this list.")
+	parts, err := ident.Pager{Key: s.pageKey}.Open(ident.Scope(list...), p.Token)
+	if err == nil && len(parts) == 2 {
+		c.At, err = strconv.ParseInt(parts[0], 10, 64)
+		c.ID = parts[1]
+	}
+	if err != nil || len(parts) != 2 {
+		return cursor{}, false, fault.New(fault.Invalid, "Invalid NextToken: it is not from the previous page of this list.").WithCause(err)
 	}
 	return c, true, nil
-}
-
-const pageSeal = 16 // bytes of the authenticator
-
-func (s *Service) sealPage(body []byte, list []string) []byte {
-	h := hmac.New(sha256.New, s.pageKey)
-	names, _ := json.Marshal(list)
-	h.Write(names)
-	h.Write([]byte{0})
-	h.Write(body)
-	return h.Sum(nil)[:pageSeal]
 }
 
 // pageKey reads the key of page tokens, making it on first use.

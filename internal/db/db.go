@@ -245,8 +245,12 @@ func Time(us int64) time.Time {
 	return time.UnixMicro(us).UTC()
 }
 
-// Migrate brings one service's tables up to date. fsys holds files NNN_noun.sql in goose's format; the versions applied
-// are kept in table migrations_<service>. A database written by a newer program is refused.
+// Migrate brings one service's tables up to date. fsys holds files NNN_noun.sql in goose's format, at its top or in a
+// directory named migrations; the versions applied are kept in table migrations_<service>. A database written by a newer
+// program is refused.
 func (d *DB) Migrate(ctx context.Context, service string, fsys fs.FS) error {
 	return migrate(ctx, d, service, fsys)
 }
+
+// Ping reports whether the database answers.
+func (d *DB) Ping(ctx context.Context) error { return d.read.PingContext(ctx) }

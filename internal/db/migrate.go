@@ -15,6 +15,11 @@ import (
 )
 
 func migrate(ctx context.Context, d *DB, service string, fsys fs.FS) error {
+	if info, err := fs.Stat(fsys, "migrations"); err == nil && info.IsDir() { // an embed.FS keeps the directory's name
+		if fsys, err = fs.Sub(fsys, "migrations"); err != nil {
+			return fmt.Errorf("migrate %s: %w", service, err)
+		}
+	}
 	dialect := database.DialectSQLite3
 	if d.postgres {
 		dialect = database.DialectPostgres
