@@ -3,10 +3,14 @@ package iam
 import (
 	"context"
 	"database/sql"
+	"encoding/base32"
+	"fmt"
+	"strconv"
 	"time"
 
+	"strongroom/internal/arn"
 	"strongroom/internal/db"
-	"strongroom/internal/fault"
+	"strongroom/internal/ident"
 )
 
 // AccessKey is a long-term credential of a user or of an account's root user.
@@ -24,9 +28,12 @@ type Use struct {
 	Service, Region string
 }
 
-func (s *Service) newAccessKey() (sealedKey, error) {
-	k := sealedKey{AccessKey: AccessKey{ID: newKeyID(prefixKey), Active: true, Secret: newSecret()}}
-	var err error
+func (s *Service) newAccessKey(account string) (sealedKey, error) {
+	id, err := newKeyID(prefixKey, account)
+	if err != nil {
+		return sealedKey{}, err
+	}
+	k := sealedKey{AccessKey: AccessKey{ID: id, Active: true, Secret: newSecret()}}
 	k.sealed, err = s.secrets.Seal(purposeAccessKey, []byte(k.Secret), k.ID)
 	return k, err
 }
@@ -55,7 +62,7 @@ func keyOwner(ctx context.Context, tx *db.Tx, account, user string) (id, name st
 // CreateAccessKey makes a key of a user ("" is the root user). The reply is the only place where the secret is ever shown.
 // Codes: NotFound, Limit.
 func (s *Service) CreateAccessKey(ctx context.Context, account, user string) (AccessKey, error) {
-	k, err := s.newAccessKey()
+	k, err := s.newAccessKey(account)
 	if err != nil {
 		return AccessKey{}, err
 	}
@@ -166,15 +173,38 @@ func (s *Service) KeyUser(ctx context.Context, account, id string) (string, erro
 	return user, err
 }
 
-// KeyAccount returns the account that an access key id of either kind belongs to. Temporary keys are not stored, so theirs
-// is not known here.
-func (s *Service) KeyAccount(ctx context.Context, id string) (account string, err error) {
-	err = s.db.View(ctx, func(ctx context.Context, tx *db.Tx) error {
-		err := tx.QueryRow(ctx, `SELECT account FROM iam_access_keys WHERE id = ?`, id).Scan(&account)
-		if db.NoRows(err) {
-			return fault.New(fault.Invalid, "The access key id %s is not valid.", id)
+// The account is part of an access key id, as in AWS: of the 80 bits behind the prefix the first is set, the next 40 are the
+// account, the rest is random.
+
+const accountShift = 7
+
+// newKeyID returns an access key id of the account.
+func newKeyID(prefix, account string) (string, error) {
+	n, err := strconv.ParseUint(account, 10, 64)
+	if err != nil || !arn.ValidAccount(account) {
+		return "", invalid("An account id has 12 digits; %q has not.", account)
+	}
+	b := make([]byte, 10)
+	copy(b[4:], ident.Bytes(6))
+	head := 1<<47 | n<<accountShift | uint64(b[5]&(1<<accountShift-1))
+	for i := range 6 {
+		b[i] = byte(head >> (8 * (5 - i)))
+	}
+	return prefix + base32.StdEncoding.EncodeToString(b), nil
+}
+
+// KeyAccount returns the account that an access key id of either kind belongs to. It says nothing about whether the key exists.
+func KeyAccount(id string) (string, error) {
+	if len(id) == 20 && (id[:4] == prefixKey || id[:4] == prefixTemporary) {
+		if b, err := base32.StdEncoding.DecodeString(id[4:]); err == nil && b[0]&0x80 != 0 {
+			var head uint64
+			for _, c := range b[:6] {
+				head = head<<8 | uint64(c)
+			}
+			if account := fmt.Sprintf("%012d", head&^(1<<47)>>accountShift); arn.ValidAccount(account) {
+				return account, nil
+			}
 		}
-		return err
-	})
-	return account, err
+	}
+	return "", invalid("Invalid access key id %s", id)
 }

@@ -40,7 +40,7 @@ func (s *Service) CreateAccountRoot(ctx context.Context, account string) (access
 	if err := s.AddAccount(ctx, account); err != nil {
 		return "", "", err
 	}
-	k, err := s.newAccessKey()
+	k, err := s.newAccessKey(account)
 	if err != nil {
 		return "", "", err
 	}

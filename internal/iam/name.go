@@ -106,9 +106,6 @@ const secretAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123
 // newSecret returns 40 characters with 240 bits.
 func newSecret() string { return ident.Random(secretAlphabet, 40) }
 
-// newKeyID returns the 20 characters of an access key id.
-func newKeyID(prefix string) string { return prefix + ident.Random(ident.UpperAlnum, 16) }
-
 // checkTags validates tags to be put on an entity.
 func checkTags(tags map[string]string) error {
 	seen := make(map[string]bool, len(tags))

@@ -216,9 +216,12 @@ func (s *Service) packedSize(c claims) (int, error) {
 // issue makes the credentials for claims.
 func (s *Service) issue(c claims, d time.Duration) (Session, error) {
 	now := s.clock.Now().UTC()
-	out := Session{AccessKeyID: newKeyID(prefixTemporary), Secret: newSecret(), Expires: now.Add(d).Truncate(time.Second)}
+	out := Session{Secret: newSecret(), Expires: now.Add(d).Truncate(time.Second)}
 	c.Secret, c.Issued, c.Expires = out.Secret, now.UnixMicro(), out.Expires.Unix()
 	var err error
+	if out.AccessKeyID, err = newKeyID(prefixTemporary, c.Account); err != nil {
+		return Session{}, err
+	}
 	out.Token, err = s.sealToken(out.AccessKeyID, c)
 	return out, err
 }
