@@ -225,7 +225,11 @@ func (g *gathering) request(ctx context.Context, c access.Check) (policy.Request
 			return policy.Request{}, err
 		}
 		if !res.Exists { // nothing of it may count, whatever the lookup filled in
-			res = Resource{Account: res.Account}
+			kind := policy.Ordinary
+			if res.Kind == policy.RoleTrust { // a role that does not exist trusts nobody
+				kind = policy.RoleTrust
+			}
+			res = Resource{Account: res.Account, Kind: kind}
 		}
 	}
 	owner := g.owner(&c, &res)

@@ -14,7 +14,7 @@ import (
 var ownKeys = [...]string{
 	"aws:principal", "aws:userid", "aws:username", "aws:sourceip", "aws:securetransport", "aws:currenttime",
 	"aws:epochtime", "aws:useragent", "aws:requestedregion", "aws:tokenissuetime", "aws:multifactorauth",
-	"aws:viaawsservice", "aws:calledvia", "aws:sourceidentity", "aws:resourceaccount", "aws:resourceorg", "aws:resourcetag/",
+	"aws:viaawsservice", "aws:calledvia", "aws:sourceidentity", "aws:resourceaccount", "aws:resourceorg",
 	"kms:viaservice", "kms:calleraccount",
 }
 

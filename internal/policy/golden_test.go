@@ -214,7 +214,7 @@ func TestGoldenVectors(t *testing.T) {
 		{"plain operator on several values", "I", ask{by: user, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'StringEquals':{'aws:TagKeys':['a','b']}}`)), multi: map[string][]string{"aws:TagKeys": {"a", "b"}}}},
 		{"plain operator on several values in a Deny", "E", ask{by: user, do: delVault, on: vaultARN, id: s(allowBack, denyIf("*", `{'StringEquals':{'aws:TagKeys':'a'}}`)), multi: map[string][]string{"aws:TagKeys": {"a", "b"}}}},
 		{"action case differs", "A", ask{by: user, do: delVault, on: vaultARN, id: s(`{'Effect':'Allow','Action':'BACKUP:deletebackupVAULT','Resource':'*'}`)}},
-		{"resource case differs", "I", ask{by: user, do: delVault, on: vaultARN, id: s(`{'Effect':'Allow','Action':'*','Resource':'` + strings.ToUpper(vaultARN[:3]) + vaultARN[3:] + `'}`, `{'Effect':'Allow','Action':'*','Resource':'` + vaultARN[:len(vaultARN)-1] + `V'}`)[1:]}},
+		{"resource case differs", "I", ask{by: user, do: delVault, on: vaultARN, id: s(`{'Effect':'Allow','Action':'*','Resource':'`+strings.ToUpper(vaultARN[:3])+vaultARN[3:]+`'}`, `{'Effect':'Allow','Action':'*','Resource':'`+vaultARN[:len(vaultARN)-1]+`V'}`)[1:]}},
 		{"condition key case differs", "A", ask{by: user, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'StringEquals':{'AWS:username':'ops'}}`)), ctx: kv("aws:UserName", "ops")}},
 		{"ArnEquals acts as ArnLike", "A", ask{by: role, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'ArnEquals':{'aws:PrincipalArn':'arn:aws:iam::*:role/*'}}`)), ctx: kv("aws:PrincipalArn", roleARN)}},
 

@@ -70,10 +70,10 @@ func (e *evaluator) lackIdentity(typ Type) Lack {
 	case typ == TypeSession:
 		l.Target, l.Statement = p.ARN, ""
 		l.Note = "session policies are fixed when the session is made; ask for a session with this action"
-	case p.Kind == access.Root:
+	case typ == TypeIdentity && p.Kind == access.Root:
 		l.Statement = ""
 		l.Note = "root users cannot use resources of other accounts; use a role or a user"
-	case p.ServiceLinked:
+	case typ == TypeIdentity && p.ServiceLinked:
 		l.Statement = ""
 		l.Note = "the policy of a service-linked role cannot be changed"
 	}

@@ -34,7 +34,7 @@ func (p *parser) principal(s *statement, n *node, el map[string]*node) error {
 				return p.fail(val, "want \"*\" or an object such as {\"AWS\": \"arn:aws:iam::123456789012:root\"}")
 			}
 			s.principals.everyone = true
-			return nil
+			return p.notEveryone(s, val)
 		}
 		if val.kind != objectNode || len(val.members) == 0 {
 			return p.fail(val, "want \"*\" or an object with AWS, Service or Federated")
@@ -47,8 +47,16 @@ func (p *parser) principal(s *statement, n *node, el map[string]*node) error {
 				return err
 			}
 		}
-		return nil
+		return p.notEveryone(s, val)
 	})
+}
+
+// notEveryone refuses a NotPrincipal that spares everybody.
+func (p *parser) notEveryone(s *statement, n *node) error {
+	if s.notPrincipal && s.principals.everyone {
+		return p.fail(n, "NotPrincipal \"*\" would deny nobody")
+	}
+	return nil
 }
 
 func (p *parser) principalType(ps *principals, m member) error {

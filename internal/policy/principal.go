@@ -125,9 +125,6 @@ func (ps *principals) level(p *access.Principal) level {
 // exempts reports whether a NotPrincipal element spares p: a user must be listed with its account, a session with its
 // role and its account. Whoever is listed in part only is not spared.
 func (ps *principals) exempts(p *access.Principal) bool {
-	if ps.everyone {
-		return true
-	}
 	var account, role, self bool
 	for i := range ps.aws {
 		switch ps.aws[i].names(p) {
