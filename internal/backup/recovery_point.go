@@ -103,6 +103,11 @@ func (s *Service) RecoveryPoint(ctx context.Context, account, region, vaultName,
 		}
 		return err
 	})
+	if fault.Is(err, fault.NotFound) { // asked last, because most calls find their recovery point
+		if err := s.ensureDefaultVault(ctx, account, region, vaultName); err != nil {
+			return RecoveryPoint{}, err
+		}
+	}
 	return r, err
 }
 
@@ -123,6 +128,9 @@ func (s *Service) DisassociateRecoveryPoint(ctx context.Context, account, region
 
 // changePoint runs fn over a recovery point and its vault in a read-write transaction.
 func (s *Service) changePoint(ctx context.Context, account, region, vaultName, name string, fn func(context.Context, *db.Tx, Vault, RecoveryPoint) error) error {
+	if err := s.ensureDefaultVault(ctx, account, region, vaultName); err != nil {
+		return err
+	}
 	return s.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
 		v, err := vault(ctx, tx, account, region, vaultName)
 		if fault.Is(err, fault.NotFound) {

@@ -145,7 +145,7 @@ func TestDefaultVaultIsMadeWhenFirstNamed(t *testing.T) {
 		}
 		must(t, f.DeleteVault(ctx, testAccount, testRegion, DefaultVault))
 		want(t, f.DeleteVault(ctx, testAccount, testRegion, DefaultVault), fault.Denied, "Vault") // deleting does not make it
-		must(t, f.LockVault(ctx, testOther, testRegion, DefaultVault, LockSpec{}))               // changing does
+		must(t, f.LockVault(ctx, testOther, testRegion, DefaultVault, LockSpec{}))                // changing does
 	})
 }
 
