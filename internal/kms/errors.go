@@ -20,6 +20,7 @@ const (
 	CodeInvalidGrantToken = "InvalidGrantToken" // Invalid
 	CodeMalformedPolicy   = "MalformedPolicy"   // Invalid
 	CodeTag               = "Tag"               // Invalid
+	CodeKeyUsage          = "KeyUsage"          // Invalid
 	CodeDryRun            = "DryRun"            // State
 )
 
