@@ -231,7 +231,7 @@ func TestGoldenVectors(t *testing.T) {
 		{"NotPrincipal with the role alone denies its session", "E", ask{by: role, do: delVault, on: vaultARN, kind: policy.Vault, id: full, res: s(`{'Effect':'Deny','NotPrincipal':{'AWS':'` + roleARN + `'},'Action':'backup:DeleteBackupVault','Resource':'*'}`)}},
 		{"cross-account needs a resource policy", "I", ask{by: role, do: copyInto, on: vaultB, owner: acctB, kind: policy.Vault, id: full}},
 		{"a wildcard does not swallow colons", "I", ask{by: user, do: delVault, on: vaultARN, id: s(`{'Effect':'Allow','Action':'*','Resource':'arn:aws:backup:*:backup-vault:*:v'}`)}},
-		{"a variable is literal text without Version", "I", ask{by: user, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'StringEquals':{'a:b':'${aws:username}'}}`)), ctx: kv("a:b", "bob", "aws:username", "joe")}},
+		{"a variable compares with its value", "I", ask{by: user, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'StringEquals':{'a:b':'${aws:username}'}}`)), ctx: kv("a:b", "bob", "aws:username", "joe")}},
 		{"default of a variable", "A", ask{by: user, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'StringEquals':{'a:b':'${aws:PrincipalTag/x, \u0027none\u0027}'}}`)), ctx: kv("a:b", "none")}},
 		{"Allow NotResource with a variable without value", "I", ask{by: user, do: delVault, on: vaultARN, id: s(`{'Effect':'Allow','Action':'*','NotResource':'arn:aws:backup:*:*:backup-vault:${aws:PrincipalTag/x}'}`)}},
 		{"the Kelvin sign is not a k", "I", ask{by: user, do: delVault, on: vaultARN, id: s(cond(allowBack, `{'StringEqualsIgnoreCase':{'a:b':'k'}}`)), ctx: kv("a:b", "\u212a")}},
