@@ -39,7 +39,7 @@ type Session struct {
 
 var (
 	sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
-	externalID  = regexp.MustCompile(`^[\w+=,.@:/-]{2,1224}$`)
+	externalID  = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
 )
 
 const (
@@ -64,7 +64,7 @@ func (s *Service) ValidateAssumeRole(caller access.Principal, in AssumeRole) err
 	if !sessionName.MatchString(in.SessionName) {
 		return invalid(`1 validation error detected: Value '%s' at 'roleSessionName' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@-]{2,64}`, in.SessionName)
 	}
-	if in.ExternalID != "" && !externalID.MatchString(in.ExternalID) {
+	if n := len(in.ExternalID); n != 0 && (n < 2 || n > 1224 || !externalID.MatchString(in.ExternalID)) {
 		return invalid(`1 validation error detected: Value at 'externalId' failed to satisfy constraint: Member must satisfy regular expression pattern: [\w+=,.@:\/-]{2,1224}`)
 	}
 	if in.SourceIdentity != "" && !sessionName.MatchString(in.SourceIdentity) {
