@@ -172,6 +172,11 @@ func (l *limiter) compile(p *plan, name string) (*limits, error) {
 	switch p.kind {
 	case kindStruct, kindUnion:
 		members := l.table.Structures[name]
+		for m := range members {
+			if _, ok := p.byName[m]; !ok {
+				return nil, fmt.Errorf("%s has a limit on %s, which %s does not have", name, m, p.typ)
+			}
+		}
 		for _, f := range p.fields {
 			m := members[f.name]
 			s := f.slot

@@ -49,7 +49,11 @@ func exceptionReply(p Protocol, namespace, requestID string, e Exception) reply 
 	sort.Strings(names)
 	if p == Query {
 		var b bytes.Buffer
-		b.WriteString(`<ErrorResponse xmlns="` + namespace + `"><Error>`)
+		b.WriteString("<ErrorResponse")
+		if namespace != "" { // unknown when the request does not say which service it is for
+			b.WriteString(` xmlns="` + namespace + `"`)
+		}
+		b.WriteString("><Error>")
 		fault := "Sender"
 		if e.Status >= 500 {
 			fault = "Receiver"
@@ -112,8 +116,8 @@ const (
 // notImplemented is an operation of the model that this server does not have. Its name and status 501 are ours: 501 is not retried
 // by any SDK, and the message appears in the client's output.
 var troubles = [...]struct {
-	json, query                    string
-	json11Status, rest, queryStaus int
+	json, query                     string
+	json11Status, rest, queryStatus int
 }{
 	noAuthentication:    {"MissingAuthenticationTokenException", "MissingAuthenticationToken", 400, 403, 403},
 	unknownKey:          {"UnrecognizedClientException", "InvalidClientTokenId", 400, 403, 403},
@@ -137,7 +141,7 @@ func (t trouble) exception(p Protocol, message string) Exception {
 		if t == noAuthentication {
 			message = "Request is missing Authentication Token"
 		}
-		return Exception{Name: row.query, Status: row.queryStaus, Message: message}
+		return Exception{Name: row.query, Status: row.queryStatus, Message: message}
 	case JSON11:
 		return Exception{Name: row.json, Status: row.json11Status, Message: message}
 	}

@@ -108,7 +108,7 @@ func canonicalPath(raw string) string {
 	if raw == "" {
 		return "/"
 	}
-	return escape(raw)
+	return escape(raw, "/")
 }
 
 // normalize removes empty and dot segments. A trailing slash stays.
@@ -133,9 +133,10 @@ func normalize(raw string) string {
 	return p
 }
 
-func escape(s string) string {
+// escape percent-encodes all bytes but letters, digits, -_.~ and those in more.
+func escape(s, more string) string {
 	plain := func(c byte) bool {
-		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' || c == '/'
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.' || c == '~' || strings.IndexByte(more, c) >= 0
 	}
 	n := 0
 	for i := range len(s) {
@@ -158,9 +159,9 @@ func escape(s string) string {
 	return string(b)
 }
 
-// canonicalQuery sorts the raw parameters by name and value, and leaves out the signature of a presigned request. Parameters are
-// taken as they were sent, which is how every client known encodes them: decoding and encoding again could make two different
-// requests look the same.
+// canonicalQuery sorts the raw parameters by name and value, and leaves out the signature of a presigned request. What is
+// percent-encoded is taken as it was sent; what should have been is encoded. Nothing is decoded first, and '+' stays: it means a
+// space to some and itself to others, and must not be exchangeable for either.
 func (c *Claim) canonicalQuery() string {
 	if c.query == "" {
 		return ""
@@ -175,7 +176,7 @@ func (c *Claim) canonicalQuery() string {
 		if c.presigned && k == "X-Amz-Signature" {
 			continue
 		}
-		all = append(all, kv{k, v})
+		all = append(all, kv{escape(k, "%+"), escape(v, "%+")})
 	}
 	slices.SortFunc(all, func(a, b kv) int {
 		if n := strings.Compare(a.k, b.k); n != 0 {
