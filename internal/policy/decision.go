@@ -1,5 +1,7 @@
 package policy
 
+import "strongroom/internal/access"
+
 // Reason is the outcome of an evaluation.
 type Reason int
 
@@ -62,4 +64,13 @@ type Decision struct {
 	Lacks []Lack
 
 	req *Request
+}
+
+// Context returns the condition keys that the decision was made with. They may be recorded beside an audit event; they
+// must not be changed.
+func (d Decision) Context() access.Context {
+	if d.req == nil {
+		return nil
+	}
+	return d.req.Context
 }
