@@ -217,3 +217,8 @@ func (s *Service) closeBackup(ctx context.Context, tx *db.Tx, j *BackupJob, to S
 	}
 	return s.hurryWaiting(ctx, tx, j.Account, j.ResourceARN)
 }
+
+// HasPoint reports whether the job's recovery point exists or is still to come.
+func (j BackupJob) HasPoint() bool {
+	return !j.Final() || j.State == StateCompleted || j.State == StatePartial
+}

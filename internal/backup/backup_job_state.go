@@ -27,9 +27,11 @@ type machine map[State][]State
 // The three state machines. docs/STATES.md draws them.
 var (
 	// A backup that cannot begin in its start window, or is not done by the end of its completion window, is EXPIRED. A stop
-	// that comes after the recovery point was committed does not undo it: ABORTING may still become COMPLETED or PARTIAL.
+	// that comes after the recovery point was committed does not undo it: ABORTING may still become COMPLETED or PARTIAL. The
+	// scheduler records runs that nobody could begin as EXPIRED from the first, and those of resources that no agent declares
+	// as FAILED.
 	backupStates = machine{
-		"":            {StateCreated},
+		"":            {StateCreated, StateExpired, StateFailed},
 		StateCreated:  {StateRunning, StateAborted, StateFailed, StateExpired},
 		StateRunning:  {StateAborting, StateCompleted, StatePartial, StateFailed, StateExpired, StateAborted},
 		StateAborting: {StateAborted, StateCompleted, StatePartial, StateFailed, StateExpired},

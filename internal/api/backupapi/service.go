@@ -31,9 +31,10 @@ type API struct {
 func Service(s *backup.Service) wire.Service {
 	a := &API{s}
 	return wire.Service{
-		Name:        "backup",
-		Protocol:    wire.RestJSON,
-		Operations:  slices.Concat(a.vaultOperations(), a.vaultConfigOperations(), a.pointOperations(), a.resourceOperations(), a.settingOperations(), a.tagOperations()),
+		Name:     "backup",
+		Protocol: wire.RestJSON,
+		Operations: slices.Concat(a.vaultOperations(), a.vaultConfigOperations(), a.pointOperations(), a.resourceOperations(), a.settingOperations(), a.tagOperations(),
+			a.planOperations(), a.selectionOperations(), a.backupJobOperations(), a.copyJobOperations(), a.restoreJobOperations()),
 		Known:       known(),
 		Exception:   exception,
 		Constraints: constraints(),
