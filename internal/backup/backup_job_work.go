@@ -255,7 +255,10 @@ func completePoint(ctx context.Context, tx *db.Tx, j BackupJob, status PointStat
 	if err == nil && n != 1 {
 		err = fmt.Errorf("recovery point %s of backup job %s is not being created", j.PointARN, j.ID)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return protect(ctx, tx, j.Account, j.Region, j.Vault, j.ResourceARN)
 }
 
 // EndBackup ends a job without a recovery point: StateFailed with a message and its category, StateExpired when the

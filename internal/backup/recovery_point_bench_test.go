@@ -28,6 +28,7 @@ func BenchmarkDescribeRecoveryPoint(b *testing.B) {
 		names = append(names, r.ARN)
 	}
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for i := 0; pb.Next(); i++ {
 			name := names[i%len(names)]

@@ -79,13 +79,17 @@ func scanPoint(row scanner) (RecoveryPoint, error) {
 }
 
 // insertRecoveryPoint adds a recovery point with its tags to its vault and computes MoveToColdAt and DeleteAt from its
-// Lifecycle and Created, which is the time of tx when zero. Repository and ServiceKey are ignored. It does not ask whether the vault's lock
-// allows the retention (Lock.CheckRetention): by now the data is stored, and losing it would be worse.
-// Errors: NotFound when the vault does not exist, Exists, Limit.
+// Lifecycle and Created, which is the time of tx when zero. It does not ask whether the vault's lock allows the retention
+// (Lock.CheckRetention): by now the data is stored, and losing it would be worse. Repository, when it is given, must be
+// the vault's: a vault that was deleted and made again under its name does not hold the data.
+// Errors: NotFound when the vault does not exist (any more), Exists, Limit.
 func insertRecoveryPoint(ctx context.Context, tx *db.Tx, r RecoveryPoint, tags map[string]string) (RecoveryPoint, error) {
 	v, err := vault(ctx, tx, r.Account, r.Region, r.Vault)
 	if err != nil {
 		return RecoveryPoint{}, err
+	}
+	if r.Repository != "" && r.Repository != v.Repository {
+		return RecoveryPoint{}, errVaultMissing(r.Account, r.Region, r.Vault)
 	}
 	if v.Points >= maxPoints {
 		return RecoveryPoint{}, fault.New(fault.Limit, "The limit of %d recovery points in backup vault %s is reached.", maxPoints, r.Vault)
@@ -125,7 +129,7 @@ func insertRecoveryPoint(ctx context.Context, tx *db.Tx, r RecoveryPoint, tags m
 	if err := countPoints(ctx, tx, r.Account, r.Region, r.Vault, 1); err != nil {
 		return RecoveryPoint{}, err
 	}
-	if err := protect(ctx, tx, r); err != nil {
+	if err := protect(ctx, tx, r.Account, r.Region, r.Vault, r.ResourceARN); err != nil {
 		return RecoveryPoint{}, err
 	}
 	return r, putTags(ctx, tx, r.ARN, tags)
@@ -169,5 +173,5 @@ func removePoint(ctx context.Context, tx *db.Tx, r RecoveryPoint) error {
 	if err := countPoints(ctx, tx, r.Account, r.Region, r.Vault, -1); err != nil {
 		return err
 	}
-	return unprotect(ctx, tx, r)
+	return protect(ctx, tx, r.Account, r.Region, r.Vault, r.ResourceARN)
 }

@@ -76,6 +76,13 @@ func TestRecoveryPointComesBackAsItWasPut(t *testing.T) {
 			return err
 		})
 		want(t, err, fault.NotFound, "")
+		elsewhere := put
+		elsewhere.Repository, elsewhere.ARN = "of a vault that had this name before", PointARN(testAccount, testRegion, "late")
+		err = f.DB.Update(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+			_, err := insertRecoveryPoint(ctx, tx, elsewhere, nil)
+			return err
+		})
+		want(t, err, fault.NotFound, "")
 	})
 }
 

@@ -32,25 +32,15 @@ type ProtectedResource struct {
 	RestoreMinutes      int64
 }
 
-// protect counts a new recovery point for its resource.
-func protect(ctx context.Context, tx *db.Tx, r RecoveryPoint) error {
-	_, err := tx.Exec(ctx, `INSERT INTO protected_resource (account, region, vault, resource_arn, type, name, points, last_created, last_arn)
-		VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)
-		ON CONFLICT (account, region, resource_arn, vault) DO UPDATE SET points = protected_resource.points + 1,
-			type = excluded.type, name = CASE WHEN excluded.last_created >= protected_resource.last_created THEN excluded.name ELSE protected_resource.name END,
-			last_arn = CASE WHEN excluded.last_created >= protected_resource.last_created THEN excluded.last_arn ELSE protected_resource.last_arn END,
-			last_created = CASE WHEN excluded.last_created >= protected_resource.last_created THEN excluded.last_created ELSE protected_resource.last_created END`,
-		r.Account, r.Region, r.Vault, r.ResourceARN, r.ResourceType, r.ResourceName, db.Micros(r.Created), r.ARN)
-	return err
-}
-
-// unprotect takes back what protect counted, after the recovery point's row is gone.
-func unprotect(ctx context.Context, tx *db.Tx, r RecoveryPoint) error {
+// protect brings the row of a resource in a vault up to date after its recovery points there have changed. One that is
+// still being made protects nothing.
+func protect(ctx context.Context, tx *db.Tx, account, region, vaultName, resourceARN string) error {
+	key := []any{account, region, resourceARN, vaultName}
+	var kind, name, newest string
 	var created int64
-	var name string
-	err := tx.QueryRow(ctx, `SELECT created, arn FROM recovery_point WHERE account = ? AND region = ? AND resource_arn = ? AND vault = ?
-		ORDER BY created DESC, arn DESC LIMIT 1`, r.Account, r.Region, r.ResourceARN, r.Vault).Scan(&created, &name)
-	key := []any{r.Account, r.Region, r.ResourceARN, r.Vault}
+	err := tx.QueryRow(ctx, `SELECT resource_type, resource_name, created, arn FROM recovery_point
+		WHERE account = ? AND region = ? AND resource_arn = ? AND vault = ? AND status <> 'CREATING' ORDER BY created DESC, arn DESC LIMIT 1`, key...).
+		Scan(&kind, &name, &created, &newest)
 	if db.NoRows(err) {
 		_, err = tx.Exec(ctx, "DELETE FROM protected_resource WHERE account = ? AND region = ? AND resource_arn = ? AND vault = ?", key...)
 		return err
@@ -58,8 +48,9 @@ func unprotect(ctx context.Context, tx *db.Tx, r RecoveryPoint) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, "UPDATE protected_resource SET points = points - 1, last_created = ?, last_arn = ? WHERE account = ? AND region = ? AND resource_arn = ? AND vault = ?",
-		append([]any{created, name}, key...)...)
+	_, err = tx.Exec(ctx, `INSERT INTO protected_resource (account, region, resource_arn, vault, type, name, last_created, last_arn) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (account, region, resource_arn, vault) DO UPDATE SET type = excluded.type, name = excluded.name,
+			last_created = excluded.last_created, last_arn = excluded.last_arn`, append(key, kind, name, created, newest)...)
 	return err
 }
 

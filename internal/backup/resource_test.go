@@ -67,6 +67,7 @@ func TestProtectedResourcesFollowTheirNewestRecoveryPoint(t *testing.T) {
 		newest := f.point("two", at(-time.Hour))
 		middle := f.point("one", at(-2*time.Hour))
 		older := f.point("one", at(-9*time.Hour)) // a copy of an old recovery point arrives last
+		making := f.point("two", func(r *RecoveryPoint) { r.Status = PointCreating })
 		f.point("one", func(r *RecoveryPoint) {
 			r.ResourceARN, r.ResourceType = "arn:aws:rds:us-east-1:222222222222:db:foreign", "RDS"
 		})
@@ -92,6 +93,7 @@ func TestProtectedResourcesFollowTheirNewestRecoveryPoint(t *testing.T) {
 		must(t, err)
 		show(list[0], middle)
 
+		must(t, f.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error { return removePoint(ctx, tx, making) })) // its job failed
 		f.deleted(newest)
 		p, err = f.ProtectedResource(ctx, testAccount, testRegion, testFS)
 		must(t, err)

@@ -13,7 +13,7 @@ CREATE TABLE declared_resource (
 );
 CREATE INDEX declared_resource_by_agent ON declared_resource (agent);
 
--- One row per resource and vault that holds at least one of its recovery points.
+-- One row per resource and vault that holds a finished recovery point of it, with the newest one.
 CREATE TABLE protected_resource (
     account      TEXT   NOT NULL,
     region       TEXT   NOT NULL,
@@ -21,7 +21,6 @@ CREATE TABLE protected_resource (
     resource_arn TEXT   NOT NULL,
     type         TEXT   NOT NULL,
     name         TEXT   NOT NULL,
-    points       BIGINT NOT NULL,
     last_created BIGINT NOT NULL,
     last_arn     TEXT   NOT NULL,
     PRIMARY KEY (account, region, resource_arn, vault)
