@@ -117,12 +117,17 @@ func (s *Service) accountsWhere(ctx context.Context, tx *db.Tx, o Organization, 
 	return out, next, nil
 }
 
-// RemoveAccount takes a member out of the organization: the management account does it with another's id, a member with its own.
+// RemoveAccount takes a member out of the organization.
 func (s *Service) RemoveAccount(ctx context.Context, callerID, id string) error {
-	need := manager
-	if callerID == id {
-		need = member
-	}
+	return s.remove(ctx, callerID, id, manager)
+}
+
+// LeaveOrganization takes the calling member out of the organization.
+func (s *Service) LeaveOrganization(ctx context.Context, callerID string) error {
+	return s.remove(ctx, callerID, callerID, member)
+}
+
+func (s *Service) remove(ctx context.Context, callerID, id string, need right) error {
 	return s.update(ctx, callerID, need, func(ctx context.Context, tx *db.Tx, o Organization) error {
 		if id == o.Management {
 			return fault.New(fault.State, "You can't remove a management account from an organization.").WithCode("MasterCannotLeaveOrganization")

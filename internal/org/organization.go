@@ -137,8 +137,11 @@ func (s *Service) Organization(ctx context.Context, account string) (Organizatio
 	})
 }
 
-// Root returns the organization for listing its root to those who may.
-func (s *Service) Root(ctx context.Context, account string) (Organization, error) {
+// Root returns the organization for listing its root, the only one, to those who may.
+func (s *Service) Root(ctx context.Context, account string, p Page) (Organization, error) {
+	if _, _, err := s.begin(p, "roots "+account); err != nil {
+		return Organization{}, err
+	}
 	var o Organization
 	return o, s.view(ctx, account, reader, func(_ context.Context, _ *db.Tx, found Organization) error {
 		o = found

@@ -63,8 +63,11 @@ func (s *Service) MoveAccount(ctx context.Context, callerID, id, from, to string
 	})
 }
 
-// Parent returns the one parent of an account or unit.
-func (s *Service) Parent(ctx context.Context, callerID, child string) (n Node, err error) {
+// Parent returns the one parent of an account or unit, for a list that therefore has one page.
+func (s *Service) Parent(ctx context.Context, callerID, child string, p Page) (n Node, err error) {
+	if _, _, err := s.begin(p, "parents "+callerID+" "+child); err != nil {
+		return Node{}, err
+	}
 	err = s.view(ctx, callerID, reader, func(ctx context.Context, tx *db.Tx, o Organization) error {
 		parent, err := parentOf(ctx, tx, o, child)
 		if err == nil && parent == "" {

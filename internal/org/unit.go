@@ -89,20 +89,25 @@ func siblingNamed(ctx context.Context, tx *db.Tx, parent, name, but string) (boo
 	return n > 0, err
 }
 
-// RenameUnit gives a unit another name.
-func (s *Service) RenameUnit(ctx context.Context, callerID, id, name string) (u Unit, err error) {
-	if err := validUnitName(name); err != nil {
-		return Unit{}, err
+// RenameUnit gives a unit another name; nil keeps the one it has.
+func (s *Service) RenameUnit(ctx context.Context, callerID, id string, to *string) (u Unit, err error) {
+	if to != nil {
+		if err := validUnitName(*to); err != nil {
+			return Unit{}, err
+		}
 	}
 	err = s.update(ctx, callerID, manager, func(ctx context.Context, tx *db.Tx, o Organization) error {
 		if u, err = existingUnit(ctx, tx, o, id); err != nil {
 			return err
 		}
-		if taken, err := siblingNamed(ctx, tx, u.ParentID, name, id); err != nil || taken {
-			return first(err, errUnitExists(name))
+		if to == nil {
+			return nil
 		}
-		u.Name = name
-		_, err := tx.Exec(ctx, "UPDATE org_unit SET name = ? WHERE id = ?", name, id)
+		if taken, err := siblingNamed(ctx, tx, u.ParentID, *to, id); err != nil || taken {
+			return first(err, errUnitExists(*to))
+		}
+		u.Name = *to
+		_, err := tx.Exec(ctx, "UPDATE org_unit SET name = ? WHERE id = ?", *to, id)
 		return err
 	})
 	return u, err
