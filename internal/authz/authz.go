@@ -226,7 +226,7 @@ func (g *gathering) request(ctx context.Context, c access.Check) (policy.Request
 		}
 		if !res.Exists { // nothing of it may count, whatever the lookup filled in
 			kind := policy.Ordinary
-			if res.Kind == policy.RoleTrust { // a role that does not exist trusts nobody
+			if _, isRole := strings.CutPrefix(strings.ToLower(c.Action), "sts:"); isRole { // a role that does not exist trusts nobody
 				kind = policy.RoleTrust
 			}
 			res = Resource{Account: res.Account, Kind: kind}

@@ -35,6 +35,7 @@ func TestDenialTexts(t *testing.T) {
 		{"copy into another account, vault policy lacks", ask{by: role, do: copyInto, on: vaultB, owner: acctB, kind: policy.Vault, id: full}, "User: arn:aws:sts::111111111111:assumed-role/Copy/s1 is not authorized to perform: backup:CopyIntoBackupVault on resource: " + vaultB + " because no resource-based policy allows the backup:CopyIntoBackupVault action (", `(account 222222222222) lacks {"Effect":"Allow","Principal":{"AWS":"` + roleARN + `"},"Action":"backup:CopyIntoBackupVault","Resource":"` + vaultB + `"}`},
 		{"own key lacks", ask{by: role, do: "kms:Decrypt", on: keyARN, kind: policy.KMSKey, id: full}, "User: arn:aws:sts::111111111111:assumed-role/Copy/s1 is not authorized to perform: kms:Decrypt on resource: " + keyARN + " because no resource-based policy allows the kms:Decrypt action (", `lacks {"Effect":"Allow","Principal":{"AWS":"` + roleARN + `"}`},
 		{"another account's key hides the cause", ask{by: role, do: "kms:CreateGrant", on: keyB, owner: acctB, kind: policy.KMSKey, id: full}, "User: arn:aws:sts::111111111111:assumed-role/Copy/s1 is not authorized to perform: kms:CreateGrant on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access (", "account 222222222222 decides"},
+		{"another account's key that does not exist sounds the same", ask{by: role, do: "kms:CreateGrant", on: keyB, owner: acctB, id: full}, "User: arn:aws:sts::111111111111:assumed-role/Copy/s1 is not authorized to perform: kms:CreateGrant on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access (", "account 222222222222 decides"},
 		{"trust lacks", ask{by: user, do: "sts:AssumeRole", on: roleB, owner: acctB, kind: policy.RoleTrust, id: full}, "User: arn:aws:iam::111111111111:user/ops is not authorized to perform: sts:AssumeRole on resource: " + roleB + " because no role trust policy allows the sts:AssumeRole action (", ""},
 		{"anonymous", ask{by: access.Principal{}, do: delVault, on: vaultARN}, "User: anonymous is not authorized to perform: ", "not signed"},
 	} {
@@ -146,5 +147,26 @@ func TestEmptyLimitsAllowNothing(t *testing.T) {
 	}
 	if (policy.Decision{}).Allowed || (policy.Decision{}).Text() != "" {
 		t.Error("the zero decision must deny without panicking")
+	}
+}
+
+// TestDenialsDoNotTellWhatExists: for other accounts a resource without policy and one that does not exist look the same,
+// and as long as the own account does not allow the request, nothing is said about the other one.
+func TestDenialsDoNotTellWhatExists(t *testing.T) {
+	t.Parallel()
+	text := func(a ask) string { return policy.Evaluate(a.request(t)).Text() }
+	foreign := `{'Effect':'Allow','Principal':{'AWS':'333333333333'},'Action':'backup:CopyIntoBackupVault','Resource':'*'}`
+	for _, action := range []string{copyInto, delVault} {
+		there := text(ask{by: role, do: action, on: vaultB, owner: acctB, kind: policy.Vault, id: s(allowAll), res: s(foreign)})
+		bare := text(ask{by: role, do: action, on: vaultB, owner: acctB, kind: policy.Vault, id: s(allowAll)})
+		gone := text(ask{by: role, do: action, on: vaultB, owner: acctB, id: s(allowAll)})
+		if there != gone || bare != gone {
+			t.Errorf("%s:\n%s\n%s\n%s", action, there, bare, gone)
+		}
+	}
+	open := text(ask{by: role, do: copyInto, on: vaultB, owner: acctB, kind: policy.Vault, res: s(`{'Effect':'Allow','Principal':'*','Action':'backup:CopyIntoBackupVault','Resource':'*'}`)})
+	closed := text(ask{by: role, do: copyInto, on: vaultB, owner: acctB, kind: policy.Vault, res: s(foreign)})
+	if open != closed {
+		t.Errorf("\n%s\n%s", open, closed)
 	}
 }

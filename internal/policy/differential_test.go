@@ -388,6 +388,9 @@ func apply(t *testing.T, r policy.Request, d policy.Decision) (policy.Request, b
 			}
 			r.SCPs = levels
 		default:
+			if r.ResourceKind == policy.Ordinary && r.Resource == nil {
+				return r, false // such a resource cannot have a policy; the evaluator does not tell
+			}
 			k := [...]policy.Kind{policy.KeyPolicy, policy.KeyPolicy, policy.TrustPolicy, policy.ResourceVault}[r.ResourceKind]
 			old := ""
 			if r.Resource != nil {

@@ -167,8 +167,11 @@ func (e *evaluator) honoured() bool {
 	if e.r.ResourceKind != Vault || e.r.Principal.Kind == access.Service || e.sameAccount() {
 		return true
 	}
-	return e.q.service == "backup" && e.q.name == "copyintobackupvault"
+	return e.q.service == "backup" && e.q.name == copyInto
 }
+
+// copyInto is the only action of a vault's policy that is honoured across accounts, folded.
+const copyInto = "copyintobackupvault"
 
 func (e *evaluator) sameAccount() bool {
 	a := e.r.Principal.Account

@@ -80,25 +80,19 @@ func (e *evaluator) lackIdentity(typ Type) Lack {
 	return l
 }
 
+// lackResource goes by the action, not by whether the resource was found: other accounts must not learn from a denial
+// which resources exist.
 func (e *evaluator) lackResource() Lack {
 	l := Lack{Type: e.resourceType(), Account: e.r.ResourceAccount, Target: e.r.Check.Resource}
-	switch e.r.ResourceKind {
-	case RoleTrust:
+	switch {
+	case l.Type == TypeTrust:
 		l.Statement = e.statementJSON(e.principalJSON(), "", false)
-	case KMSKey:
+	case !e.honoured() || e.q.service == "backup" && e.q.name != copyInto && !e.sameAccount() && e.r.Principal.Kind != access.Service:
+		l.Note = "other accounts can be allowed nothing but backup:CopyIntoBackupVault; act with a role of account " + e.r.ResourceAccount
+	case e.q.service == "kms":
 		l.Statement = e.statementJSON(e.principalJSON(), "*", true)
-	case Vault:
-		if !e.honoured() {
-			l.Note = "other accounts can be allowed nothing but backup:CopyIntoBackupVault; act with a role of account " + e.r.ResourceAccount
-			return l
-		}
-		l.Statement = e.statementJSON(e.principalJSON(), e.r.Check.Resource, false)
 	default:
-		l.Statement = e.statementJSON(e.principalJSON(), e.r.Check.Resource, true)
-		if e.r.Resource == nil {
-			l.Statement = ""
-			l.Note = "the resource has no policy of its own, so only principals of its account can be allowed"
-		}
+		l.Statement = e.statementJSON(e.principalJSON(), e.r.Check.Resource, false)
 	}
 	return l
 }

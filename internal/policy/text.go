@@ -22,12 +22,12 @@ func (d Decision) Text() string {
 			"no resource-based policies allow access, or a resource-based policy explicitly denies access (%s"+
 			"account %s decides about access to its keys)", who, c.Action, facts, d.req.ResourceAccount)
 	}
-	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (%s%s)", who, c.Action, c.Resource, d.because(), facts, d.Missing())
+	return fmt.Sprintf("User: %s is not authorized to perform: %s on resource: %s %s (%s%s)", who, c.Action, c.Resource, d.because(), facts, d.missing(true))
 }
 
-// hidden: the reason lies in the policy of another account's key.
+// hidden: the reason lies with another account's key, be it the key's policy or that there is no such key.
 func (d Decision) hidden() bool {
-	return d.req.ResourceKind == KMSKey && d.Type == TypeResource && d.req.Principal.Account != d.req.ResourceAccount
+	return strings.HasPrefix(fold(d.req.Check.Action), "kms:") && d.Type == TypeResource && d.req.Principal.Account != d.req.ResourceAccount
 }
 
 // because is AWS's reason.
@@ -55,7 +55,11 @@ func principalName(p *access.Principal) string {
 
 // Missing says in one line what stands in the way: the statement that denies, or the policy that lacks an Allow with the
 // statement to add. Policies of other accounts are named by type and owner only. It is "" for allowed requests.
-func (d Decision) Missing() string {
+func (d Decision) Missing() string { return d.missing(false) }
+
+// missing leaves out, when terse, what other accounts would have to change besides: as long as the caller's own account
+// does not allow the request, a denial must not tell what the other one would say.
+func (d Decision) missing(terse bool) string {
 	if d.Allowed || d.req == nil {
 		return ""
 	}
@@ -69,9 +73,12 @@ func (d Decision) Missing() string {
 	if len(d.Lacks) == 0 {
 		return "nothing allows it"
 	}
-	parts := make([]string, len(d.Lacks))
-	for i := range d.Lacks {
-		parts[i] = d.Lacks[i].String()
+	parts := make([]string, 0, len(d.Lacks))
+	for i, l := range d.Lacks {
+		if i > 0 && terse && l.Account != d.req.Principal.Account && l.Type != TypeSCP {
+			continue
+		}
+		parts = append(parts, l.String())
 	}
 	return "missing: " + strings.Join(parts, "; and ")
 }
