@@ -39,7 +39,7 @@ func table() []row {
 	service := func(more ...string) []string {
 		return w(append([]string{"internal/policy", "internal/schedule", "internal/db", "internal/clock", "internal/job"}, more...)...)
 	}
-	edge := w("internal/wire", "internal/authz", "internal/policy", "internal/schedule", "internal/org", "internal/iam", "internal/kms", "internal/backup", "internal/clock")
+	edge := w("internal/wire", "internal/authz", "internal/policy", "internal/schedule", "internal/org", "internal/iam", "internal/kms", "internal/backup", "internal/clock", "internal/preflight")
 	return []row{
 		{"internal/arn", nil, "words import nothing"},
 		{"internal/fault", nil, "words import nothing"},
@@ -61,7 +61,9 @@ func table() []row {
 		{"internal/authz", w("internal/policy", "internal/iam", "internal/org", "internal/clock"), "services register their resource policies with authz, not the other way round"},
 		{"internal/resource", words, "providers know nothing of vaults and accounts"},
 		{"internal/agent", w("internal/resource", "internal/clock"), "agents see no database and no service"},
-		{"internal/runner", w("internal/org", "internal/iam", "internal/kms", "internal/backup", "internal/job", "internal/authz", "internal/repo", "internal/blob", "internal/resource", "internal/agent", "internal/policy", "internal/schedule", "internal/clock", "internal/db"), "job bodies join services, engine and agents, and are reached by no edge"},
+		{"internal/preflight", w("internal/org", "internal/iam", "internal/kms", "internal/backup", "internal/authz", "internal/policy", "internal/clock"), "the preflight asks services and the evaluator; it reads no data"},
+		{"internal/progress", w("internal/clock"), "progress only draws"},
+		{"internal/runner", w("internal/preflight", "internal/org", "internal/iam", "internal/kms", "internal/backup", "internal/job", "internal/authz", "internal/repo", "internal/blob", "internal/resource", "internal/agent", "internal/policy", "internal/schedule", "internal/clock", "internal/db"), "job bodies join services, engine and agents, and are reached by no edge"},
 		{"internal/wire", w("internal/clock"), "protocols know no service"},
 		{"internal/api", edge, "an edge translates; it never touches SQL, the engine or job bodies"},
 		{"internal/server", nil, "sees everything"},

@@ -1,0 +1,64 @@
+package backup
+
+import (
+	"context"
+
+	"strongroom/internal/db"
+)
+
+// EveryVault lists the vaults of all accounts and regions, for the node's own maintenance. It is not for callers of the API.
+func (s *Service) EveryVault(ctx context.Context) (list []WorkVault, err error) {
+	err = s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+		vaults, err := queryVaults(ctx, tx, " ORDER BY account, region, name")
+		list = make([]WorkVault, 0, len(vaults))
+		for _, v := range vaults {
+			list = append(list, WorkVault{Account: v.Account, Region: v.Region, Name: v.Name, ARN: v.ARN(), ID: v.Repository, KeyARN: v.KeyARN})
+		}
+		return err
+	})
+	return list, err
+}
+
+// LockedPointsUnderKey lists recovery points in locked vaults that cannot be read without the key, at most ten: enough to
+// say why the key must stay.
+func (s *Service) LockedPointsUnderKey(ctx context.Context, keyARN string) (arns []string, err error) {
+	err = s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT r.arn FROM vault v JOIN recovery_point r ON r.account = v.account AND r.region = v.region AND r.vault = v.name
+			WHERE v.key_arn = ? AND v.locked = 1 AND r.status <> 'DELETING' ORDER BY r.arn LIMIT 10`, keyARN)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		arns = nil
+		for rows.Next() {
+			var a string
+			if err := rows.Scan(&a); err != nil {
+				return err
+			}
+			arns = append(arns, a)
+		}
+		return rows.Err()
+	})
+	return arns, err
+}
+
+// DeclaringAgents lists the ids of the agents that have declared resources.
+func (s *Service) DeclaringAgents(ctx context.Context) (ids []string, err error) {
+	err = s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+		rows, err := tx.Query(ctx, "SELECT DISTINCT agent FROM declared_resource ORDER BY agent")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		ids = nil
+		for rows.Next() {
+			var id string
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+		return rows.Err()
+	})
+	return ids, err
+}

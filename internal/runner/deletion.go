@@ -1,0 +1,126 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"strongroom/internal/backup"
+	"strongroom/internal/fault"
+	"strongroom/internal/job"
+	"strongroom/internal/repo"
+)
+
+// delete is the body of a deletion: the recovery point leaves its repository, then the catalog. It needs no key.
+func (r *Runner) delete(ctx context.Context, l job.Lease) error {
+	d, err := r.Backup.DeletionWork(ctx, l)
+	if err != nil {
+		return err
+	}
+	reading := r.Time.Read()
+	if d.Expired && (reading.Frozen || reading.Now.Before(d.DeleteAt)) {
+		why := reading.Reason
+		if why == "" {
+			why = "the compliance clock has not reached the end of its retention"
+		}
+		return r.Backup.FailDeletion(ctx, l, "The recovery point reached the end of its retention but was not deleted: "+why+".")
+	}
+	vault, err := r.Vaults.Maintain(ctx, d.Vault.Region, d.Vault.ID)
+	if err != nil {
+		return r.failDeletion(ctx, l, err)
+	}
+	if vault != nil {
+		defer vault.Close()
+		err = vault.Forget(ctx, d.Point.ID, reading.Now)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return r.failDeletion(ctx, l, err)
+		}
+	}
+	return r.Backup.FinishDeletion(ctx, l)
+}
+
+// failDeletion records what keeps a recovery point from being deleted; it is tried again a day later. A passing failure is
+// left to the queue.
+func (r *Runner) failDeletion(ctx context.Context, l job.Lease, err error) error {
+	f := fault.As(err)
+	if f == nil || f.Kind == fault.Unavailable {
+		return err
+	}
+	r.Log.Warn("recovery point cannot be deleted", "recovery_point", l.ID, "err", err)
+	return r.Backup.FailDeletion(ctx, l, "The recovery point could not be deleted: "+f.Msg)
+}
+
+// Expire moves due recovery points to cold storage and begins the deletion of expired ones. While the clocks disagree
+// nothing expires.
+func (r *Runner) Expire(ctx context.Context) error {
+	for {
+		n, err := r.Backup.TransitionDue(ctx)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+	}
+	reading := r.Time.Read()
+	if reading.Frozen {
+		r.Log.Warn("expiry is suspended", "reason", reading.Reason)
+		return nil
+	}
+	for {
+		n, err := r.Backup.ExpireDue(ctx, reading.Now)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+}
+
+// maxPrune is the part of a vault's bytes that the periodic prune may free at once; more needs a person who asks for it.
+// It does not apply to the small vaults below minPrune, where one forgotten recovery point is a large part.
+const (
+	maxPrune = 0.5
+	minPrune = 1 << 30
+)
+
+// Prune frees the bytes that no recovery point needs any more, vault by vault, without any customer key. A vault that
+// fails does not keep the others from being pruned.
+func (r *Runner) Prune(ctx context.Context) error {
+	var errs []error
+	vaults, err := r.Backup.EveryVault(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range vaults {
+		if err := r.pruneVault(ctx, v); err != nil {
+			errs = append(errs, fmt.Errorf("prune vault %s: %w", v.ARN, err))
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *Runner) pruneVault(ctx context.Context, v backup.WorkVault) error {
+	vault, err := r.Vaults.Maintain(ctx, v.Region, v.ID)
+	if err != nil || vault == nil {
+		return err
+	}
+	defer vault.Close()
+	report, err := vault.Prune(ctx, repo.PruneOptions{DryRun: true, RepackDead: -1})
+	if err != nil {
+		return err
+	}
+	if report.FreedBytes == 0 && report.DeletedObjects == 0 && report.TempFiles == 0 {
+		return nil
+	}
+	options := repo.PruneOptions{RepackDead: -1} // repacking writes, and so needs the customer's key
+	if report.StoredBytes > minPrune {
+		options.MaxFraction = maxPrune
+	}
+	if report, err = vault.Prune(ctx, options); err != nil {
+		return err
+	}
+	r.Log.Info("pruned", "vault", v.ARN, "freed_bytes", report.FreedBytes, "packs", report.DeletedPacks)
+	return nil
+}

@@ -1,0 +1,136 @@
+package runner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"strongroom/internal/access"
+	"strongroom/internal/backup"
+	"strongroom/internal/blob"
+	"strongroom/internal/clock"
+	"strongroom/internal/fault"
+	"strongroom/internal/preflight"
+	"strongroom/internal/repo"
+)
+
+// Vaults finds and opens the repositories of vaults. One per process. Safe for concurrent use.
+type Vaults struct {
+	// Store returns the place of a vault's bytes. It must return the same place for the same vault for ever.
+	Store func(region, vaultID string) (blob.Store, error)
+	// Maint derives the maintenance key of a vault from the node's root key: expiry and prune work with it alone.
+	Maint    func(vaultID string) []byte
+	Registry *repo.Registry
+	Clock    clock.Clock
+	Log      *slog.Logger
+
+	mu     sync.Mutex
+	create map[string]*sync.Mutex // by vault id: only one job makes a repository
+}
+
+func (v *Vaults) config(s blob.Store, vaultID string, root []byte) repo.Config {
+	return repo.Config{Store: s, Vault: vaultID, Root: root, Maint: v.Maint(vaultID), Clock: v.Clock, Registry: v.Registry, Log: v.Log}
+}
+
+// lock serialises the making of one vault's repository.
+func (v *Vaults) lock(vaultID string) func() {
+	v.mu.Lock()
+	if v.create == nil {
+		v.create = map[string]*sync.Mutex{}
+	}
+	m := v.create[vaultID]
+	if m == nil {
+		m = &sync.Mutex{}
+		v.create[vaultID] = m
+	}
+	v.mu.Unlock()
+	m.Lock()
+	return m.Unlock
+}
+
+// Maintain opens a vault's repository without its root key. nil, nil when the vault has no repository yet.
+func (v *Vaults) Maintain(ctx context.Context, region, vaultID string) (*repo.Repository, error) {
+	s, err := v.Store(region, vaultID)
+	if err != nil {
+		return nil, err
+	}
+	envelopes, err := repo.Envelopes(ctx, s)
+	if fault.Is(err, fault.NotFound) || err == nil && len(envelopes) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return repo.Open(ctx, v.config(s, vaultID, nil))
+}
+
+// kmsEnvelope is the kind of a root key that is wrapped by the vault's KMS key.
+const kmsEnvelope = "kms"
+
+// openVault opens a vault's repository with its root key, which p must be allowed to unwrap (normally the backup service
+// under the vault's grant). With make set, a vault that has no repository yet gets one.
+func (r *Runner) openVault(ctx context.Context, p access.Principal, env access.Env, v backup.WorkVault, make bool) (*repo.Repository, error) {
+	s, err := r.Vaults.Store(v.Region, v.ID)
+	if err != nil {
+		return nil, err
+	}
+	if make {
+		defer r.Vaults.lock(v.ID)()
+	}
+	envelopes, err := repo.Envelopes(ctx, s)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		return nil, fmt.Errorf("vault %s: %w", v.ARN, err)
+	}
+	if len(envelopes) == 0 {
+		if !make {
+			return nil, fault.New(fault.NotFound, "backup vault %s holds no data", v.ARN)
+		}
+		return r.makeRepository(ctx, p, env, v, s)
+	}
+	for _, e := range envelopes {
+		if e.Kind != kmsEnvelope {
+			continue
+		}
+		if err := r.useKey(ctx, p, env, v, "kms:Decrypt"); err != nil {
+			return nil, err
+		}
+		root, _, err := r.KMS.Decrypt(ctx, e.Blob, preflight.EncryptionContext(v.ARN))
+		if err != nil {
+			return nil, keyFault(v.KeyARN, err)
+		}
+		return repo.Open(ctx, r.Vaults.config(s, v.ID, root))
+	}
+	return nil, fault.New(fault.Corrupt, "backup vault %s has no root key wrapped by KMS", v.ARN)
+}
+
+func (r *Runner) makeRepository(ctx context.Context, p access.Principal, env access.Env, v backup.WorkVault, s blob.Store) (*repo.Repository, error) {
+	if err := r.useKey(ctx, p, env, v, "kms:GenerateDataKey"); err != nil {
+		return nil, err
+	}
+	root, wrapped, err := r.KMS.GenerateDataKey(ctx, v.KeyARN, preflight.EncryptionContext(v.ARN), repo.KeySize)
+	if err != nil {
+		return nil, keyFault(v.KeyARN, err)
+	}
+	return repo.Create(ctx, r.Vaults.config(s, v.ID, root),
+		repo.Descriptor{Vault: v.ID, Owner: v.Account, Name: v.Name, VaultARN: v.ARN, Region: v.Region, Created: r.Clock.Now()},
+		[]repo.Envelope{{Kind: kmsEnvelope, KeyID: v.KeyARN, Blob: wrapped}})
+}
+
+// useKey asks whether p may do action with the vault's key.
+func (r *Runner) useKey(ctx context.Context, p access.Principal, env access.Env, v backup.WorkVault, action string) error {
+	err := r.Authz.Authorize(ctx, p, env, preflight.KeyCheck(action, v.KeyARN, v.ARN))
+	if f := fault.As(err); f != nil && f.Kind == fault.Denied {
+		return refuse(preflight.KMSError, "%s %s", preflight.KeyDenied(v.KeyARN, action), f.Msg)
+	}
+	return err
+}
+
+// keyFault turns what KMS says about a key's state into a reason that ends the job.
+func keyFault(keyARN string, err error) error {
+	f := fault.As(err)
+	if f == nil || f.Kind == fault.Unavailable {
+		return err
+	}
+	return refuse(preflight.KMSError, "KMS key is either disabled or pending deletion or access to KMS key is denied: key %s: %s", keyARN, f.Msg)
+}
