@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"strongroom/internal/fault"
@@ -249,4 +250,21 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("decides differently the second time: %v and %v", one.Reason, two.Reason)
 		}
 	})
+}
+
+// TestCacheConcurrently is for the race detector.
+func TestCacheConcurrently(t *testing.T) {
+	t.Parallel()
+	c := policy.NewCache(3)
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 50 {
+				if _, err := c.Parse(policy.Identity, doc(allowAll)+strings.Repeat(" ", (i+g)%7)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
