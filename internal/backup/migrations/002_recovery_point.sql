@@ -35,6 +35,5 @@ CREATE TABLE recovery_point (
 );
 CREATE INDEX recovery_point_by_vault ON recovery_point (account, region, vault, created, arn);
 CREATE INDEX recovery_point_by_resource ON recovery_point (account, region, resource_arn, created, arn);
-CREATE INDEX recovery_point_by_key ON recovery_point (key_arn);
 CREATE INDEX recovery_point_expiring ON recovery_point (delete_at) WHERE delete_at > 0;
 CREATE INDEX recovery_point_cooling ON recovery_point (cold_at) WHERE cold_at > 0 AND storage_class = 'WARM';
