@@ -34,8 +34,9 @@ func checkAccount(ctx context.Context, tx *db.Tx, account string) error {
 	return err
 }
 
-// CreateAccountRoot makes an account and an access key of its root user: the way into an empty node. Fault Exists when the
-// root user has a key already.
+// CreateAccountRoot makes an account and an access key of its root user: the way into an empty node. It may be repeated as
+// long as nothing has come of it: a key that was never used, in an account without users and roles, may have been lost with
+// the process that made it, and is replaced. After that it is a fault of kind Exists.
 func (s *Service) CreateAccountRoot(ctx context.Context, account string) (accessKeyID, secret string, err error) {
 	if err := s.AddAccount(ctx, account); err != nil {
 		return "", "", err
@@ -45,6 +46,10 @@ func (s *Service) CreateAccountRoot(ctx context.Context, account string) (access
 		return "", "", err
 	}
 	err = s.update(ctx, account, func(ctx context.Context, tx *db.Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM iam_access_keys WHERE owner = ? AND last_used = 0
+			AND NOT EXISTS (SELECT 1 FROM iam_users WHERE account = ?) AND NOT EXISTS (SELECT 1 FROM iam_roles WHERE account = ?)`, account, account, account); err != nil {
+			return err
+		}
 		n, err := count(ctx, tx, `SELECT count(*) FROM iam_access_keys WHERE owner = ?`, account)
 		if err != nil {
 			return err

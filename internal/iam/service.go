@@ -23,6 +23,7 @@ import (
 
 	"strongroom/internal/clock"
 	"strongroom/internal/db"
+	"strongroom/internal/fault"
 	"strongroom/internal/policy"
 )
 
@@ -115,17 +116,24 @@ func New(ctx context.Context, c Config) (*Service, error) {
 }
 
 // update runs a change of one account's tables and makes what this process remembers of the account invalid, also when the
-// outcome of the commit is not known.
+// outcome of the commit is not known. Changes look before they insert; one that finds a name taken all the same has met
+// another one doing the same, and looks again.
 func (s *Service) update(ctx context.Context, account string, fn func(ctx context.Context, tx *db.Tx) error) error {
 	defer s.cache.invalidate(account)
-	return s.db.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
-		if err := fn(ctx, tx); err != nil {
+	for range 3 {
+		err := s.db.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
+			if err := fn(ctx, tx); err != nil {
+				return err
+			}
+			n, err := tx.Exec(ctx, `UPDATE iam_accounts SET changes = changes + 1 WHERE account = ?`, account)
+			if err == nil && n != 1 {
+				return noAccount(account)
+			}
+			return err
+		})
+		if !db.Duplicate(err) {
 			return err
 		}
-		n, err := tx.Exec(ctx, `UPDATE iam_accounts SET changes = changes + 1 WHERE account = ?`, account)
-		if err == nil && n != 1 {
-			return noAccount(account)
-		}
-		return err
-	})
+	}
+	return fault.New(fault.Conflict, "The request was rejected because multiple requests to change this object were submitted simultaneously.")
 }

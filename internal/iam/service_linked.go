@@ -92,7 +92,8 @@ func insertLinked(ctx context.Context, tx *db.Tx, account string, l linkedServic
 	return r, nil
 }
 
-// ServiceLinkedRole returns a session of a service's own role in the account, making the role when it is not there.
+// ServiceLinkedRole returns a session of a service's own role in the account, making the role when it is not there. It must
+// not be called within a transaction.
 func (s *Service) ServiceLinkedRole(ctx context.Context, account, service string) (access.Principal, error) {
 	l, ok := linked(service)
 	if !ok {

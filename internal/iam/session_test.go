@@ -81,8 +81,13 @@ func TestAccessKeys(t *testing.T) {
 
 func TestSecretsAreStoredSealed(t *testing.T) {
 	run(t, func(w *world) {
+		lost, _, err := w.CreateAccountRoot(w.ctx, prod)
+		w.ok(err)
 		id, secret, err := w.CreateAccountRoot(w.ctx, prod)
 		w.ok(err)
+		_, _, _, err = w.Credential(w.ctx, lost, "")
+		w.refused(err, fault.NotFound, "", "")
+		w.user("u")
 		_, _, err = w.CreateAccountRoot(w.ctx, prod)
 		w.refused(err, fault.Exists, "", "")
 		_, p, _, err := w.Credential(w.ctx, id, "")

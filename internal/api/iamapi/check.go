@@ -2,6 +2,7 @@ package iamapi
 
 import (
 	"context"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
@@ -15,23 +16,34 @@ import (
 	"strongroom/internal/wire"
 )
 
-// Lookup tells authorization about IAM's resources, for checks of iam:* by any service: tags of users, roles and policies. It is
-// registered for "iam"; iam:PassRole is a check of this kind.
+// Lookup tells authorization about IAM's resources. It is registered for "iam" and for "sts": the actions of STS on a role
+// (AssumeRole, TagSession, SetSourceIdentity) are decided with the role's trust policy; those of IAM on a user, group, role or
+// policy, iam:PassRole among them, only need its tags.
 func Lookup(s *iam.Service) authz.Lookup {
 	return func(ctx context.Context, check access.Check, _ access.Principal) (authz.Resource, error) {
-		f, err := s.FindByARN(ctx, check.Resource)
-		if err != nil {
-			return authz.Resource{}, err
-		}
-		r := authz.Resource{Exists: f.Exists, Tags: f.Tags, Kind: policy.Ordinary}
-		if len(f.Tags) > 0 {
-			r.Context = access.Context{}
-			for k, v := range f.Tags {
-				r.Context.Set("iam:ResourceTag/"+k, v)
+		if service, _, _ := strings.Cut(check.Action, ":"); strings.EqualFold(service, "sts") {
+			t, err := s.TrustPolicy(ctx, check.Resource)
+			r := authz.Resource{Exists: t.Exists, Kind: policy.RoleTrust, Tags: t.Tags, Context: tagContext(t.Tags)}
+			if t.Exists {
+				r.Policy = &t.Policy
 			}
+			return r, err
 		}
-		return r, nil
+		f, err := s.FindByARN(ctx, check.Resource)
+		return authz.Resource{Exists: f.Exists, Tags: f.Tags, Kind: policy.Ordinary, Context: tagContext(f.Tags)}, err
 	}
+}
+
+// tagContext repeats a resource's tags under IAM's own condition key.
+func tagContext(tags map[string]string) access.Context {
+	if len(tags) == 0 {
+		return nil
+	}
+	keys := make(access.Context, len(tags))
+	for k, v := range tags {
+		keys.Set("iam:ResourceTag/"+k, v)
+	}
+	return keys
 }
 
 // onlyFull refuses credentials of GetSessionToken that were made without MFA: they may not call IAM.

@@ -14,10 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sts/types"
 
 	"strongroom/internal/access"
-	"strongroom/internal/authz"
 	"strongroom/internal/fault"
 	"strongroom/internal/iam"
-	"strongroom/internal/policy"
 	"strongroom/internal/wire"
 )
 
@@ -36,29 +34,6 @@ func Service(s *iam.Service) wire.Service {
 			wire.Op("GetAccessKeyInfo", nil, nil, nil, mayGetAccessKeyInfo, a.getAccessKeyInfo),
 		},
 		KnownNames: knownNames(), Exception: exception, Constraints: constraints(),
-	}
-}
-
-// Lookup tells authorization about the role that sts:AssumeRole, sts:TagSession and sts:SetSourceIdentity are about. It is
-// registered for "sts".
-func Lookup(s *iam.Service) authz.Lookup {
-	return func(ctx context.Context, check access.Check, _ access.Principal) (authz.Resource, error) {
-		t, err := s.TrustPolicy(ctx, check.Resource)
-		if err != nil {
-			return authz.Resource{}, err
-		}
-		r := authz.Resource{Exists: t.Exists, Kind: policy.RoleTrust, Tags: t.Tags}
-		if !t.Exists {
-			return r, nil
-		}
-		r.Policy = &t.Policy
-		for k, v := range t.Tags {
-			if r.Context == nil {
-				r.Context = access.Context{}
-			}
-			r.Context.Set("iam:ResourceTag/"+k, v)
-		}
-		return r, nil
 	}
 }
 
