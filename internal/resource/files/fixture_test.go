@@ -63,10 +63,9 @@ func variety(t testing.TB, dir string) {
 	must(t, os.Link(at("odd link"), at("odd link too")))
 	must(t, unix.Mkfifo(at("fifo"), 0o622))
 	must(t, unix.Mknod(at("socket"), unix.S_IFSOCK|0o755, 0))
-	must(t, os.Chmod(at("zero"), 0))
+	must(t, os.Chmod(at("zero"), 0o400))
 	write(t, at("setuid"), []byte("#!"))
 	must(t, unix.Chmod(at("setuid"), 0o4755))
-	must(t, os.Truncate(at("zero"), 0))
 	sparse(t, at("sparse"), 9<<20, map[int64]string{2 << 20: "island", 7 << 20: "second"})
 	sparse(t, at("one hole"), 1<<40, nil)
 	sparse(t, at("hole at the end"), 10<<20, map[int64]string{0: "front"})
@@ -74,6 +73,7 @@ func variety(t testing.TB, dir string) {
 	must(t, unix.Setxattr(at("large"), "user.empty", nil, 0))
 	must(t, unix.Setxattr(at("a"), "user.dir", []byte("d"), 0))
 	if isRoot {
+		must(t, os.Chmod(at("zero"), 0))
 		must(t, os.Lchown(at("large"), 1234, 5678))
 		must(t, os.Lchown(at("setuid"), 1234, 0))
 		must(t, unix.Chmod(at("setuid"), 0o6755))
@@ -168,5 +168,16 @@ func tempDir(t testing.TB) string {
 			return nil
 		})
 	})
+	return dir
+}
+
+// memoryDir is a temporary directory on tmpfs where there is one, for tests of very many objects.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "files-test-")
+	if err != nil {
+		return tempDir(t)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	return dir
 }

@@ -187,7 +187,7 @@ func TestADeepTreeNeedsNeitherLongPathsNorManyDescriptors(t *testing.T) {
 // Not parallel: it measures the heap.
 func TestAHugeDirectoryIsWalkedInBoundedMemory(t *testing.T) {
 	const n = 100_000
-	dir := filepath.Join(tempDir(t), "many")
+	dir := filepath.Join(memoryDir(t), "many")
 	must(t, os.Mkdir(dir, 0o700))
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	must(t, err)
