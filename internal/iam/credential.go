@@ -116,7 +116,7 @@ func rolePrincipal(e *identity, session string) access.Principal {
 }
 
 // sessionPrincipal turns a token's claims into the principal as it is now; NotFound when it is gone or revoked.
-func (s *Service) sessionPrincipal(ctx context.Context, accessKeyID string, c claims) (p access.Principal, err error) {
+func (s *Service) sessionPrincipal(ctx context.Context, accessKeyID string, c *claims) (p access.Principal, err error) {
 	switch c.As {
 	case actsAsRole:
 		e, err := s.identity(ctx, c.Account, KindRole, c.ID)
@@ -167,7 +167,7 @@ func setTag(tags map[string]string, key, value string) {
 }
 
 // sessionPolicies resolves the session policies of a token: nil when it has none. A managed policy that is gone allows nothing.
-func (s *Service) sessionPolicies(ctx context.Context, c claims) ([]string, error) {
+func (s *Service) sessionPolicies(ctx context.Context, c *claims) ([]string, error) {
 	if !c.Limited {
 		return nil, nil
 	}

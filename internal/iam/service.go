@@ -91,6 +91,7 @@ type Service struct {
 	aws     *catalog
 	docs    *policy.Cache
 	cache   *cache
+	tokens  *openTokens
 	usage   *usage
 }
 
@@ -112,7 +113,7 @@ func New(ctx context.Context, c Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Service{db: c.DB, clock: c.Clock, secrets: c.Secrets, log: c.Log, limits: *c.Limits, aws: aws, docs: policy.NewCache(4096), cache: newCache(), usage: newUsage()}, nil
+	return &Service{db: c.DB, clock: c.Clock, secrets: c.Secrets, log: c.Log, limits: *c.Limits, aws: aws, docs: policy.NewCache(4096), cache: newCache(), tokens: newOpenTokens(), usage: newUsage()}, nil
 }
 
 // update runs a change of one account's tables and makes what this process remembers of the account invalid, also when the

@@ -1,10 +1,12 @@
 package iam
 
 import (
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,25 +53,64 @@ func (s *Service) sealToken(accessKeyID string, c claims) (string, error) {
 	return tokenPrefix + base64.StdEncoding.EncodeToString(b), nil
 }
 
-// openToken reads a token; whatever is wrong with it, the error is errToken.
-func (s *Service) openToken(accessKeyID, token string) (c claims, err error) {
+// openToken reads a token; whatever is wrong with it, the error is errToken. The result is shared and must not be changed.
+func (s *Service) openToken(accessKeyID, token string) (*claims, error) {
+	if c := s.tokens.get(accessKeyID, token); c != nil {
+		return c, nil
+	}
 	text, ok := strings.CutPrefix(token, tokenPrefix)
 	if !ok {
-		return c, errToken
+		return nil, errToken
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return c, errToken
+		return nil, errToken
 	}
 	plain, err := s.secrets.Open(purposeSession, b, accessKeyID)
 	if err != nil {
-		return c, errToken
+		return nil, errToken
 	}
-	if err := json.Unmarshal(plain, &c); err != nil || c.Secret == "" || c.Expires == 0 {
-		return c, errToken
+	c := new(claims)
+	if err := json.Unmarshal(plain, c); err != nil || c.Secret == "" || c.Expires == 0 {
+		return nil, errToken
 	}
+	s.tokens.put(accessKeyID, token, c)
 	return c, nil
 }
 
-func (c claims) expires() time.Time { return time.Unix(c.Expires, 0).UTC() }
-func (c claims) issued() time.Time  { return time.UnixMicro(c.Issued).UTC() }
+// openTokens remembers what tokens say, because clients send the same one with every request. Only tokens that were opened get in.
+type openTokens struct {
+	mu      sync.RWMutex
+	entries map[string]openedToken // by access key id
+}
+
+type openedToken struct {
+	token  string
+	claims *claims
+}
+
+const mostTokens = 4096
+
+func newOpenTokens() *openTokens { return &openTokens{entries: map[string]openedToken{}} }
+
+func (o *openTokens) get(accessKeyID, token string) *claims {
+	o.mu.RLock()
+	e, ok := o.entries[accessKeyID]
+	o.mu.RUnlock()
+	if !ok || subtle.ConstantTimeCompare([]byte(e.token), []byte(token)) != 1 {
+		return nil
+	}
+	return e.claims
+}
+
+func (o *openTokens) put(accessKeyID, token string, c *claims) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.entries) >= mostTokens {
+		clear(o.entries)
+	}
+	o.entries[accessKeyID] = openedToken{token, c}
+}
+
+func (c *claims) expires() time.Time { return time.Unix(c.Expires, 0).UTC() }
+func (c *claims) issued() time.Time  { return time.UnixMicro(c.Issued).UTC() }
