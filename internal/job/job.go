@@ -19,8 +19,6 @@ package job
 import (
 	"errors"
 	"time"
-
-	"strongroom/internal/ident"
 )
 
 // Kind says which handler runs a job.
@@ -89,5 +87,3 @@ type Later struct {
 }
 
 func (l *Later) Error() string { return "job: not yet: " + l.Reason }
-
-func newOwner() string { return ident.UUID() }

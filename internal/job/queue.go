@@ -10,6 +10,7 @@ import (
 	"strongroom/internal/clock"
 	"strongroom/internal/db"
 	"strongroom/internal/fault"
+	"strongroom/internal/ident"
 )
 
 //go:embed migrations/*.sql
@@ -32,10 +33,11 @@ type Config struct {
 // Queue hands out jobs. Safe for concurrent use.
 type Queue struct {
 	Config
-	owner string // of this process start: a restarted node is another owner
 
-	mu   sync.Mutex
-	wake map[Kind]chan struct{} // guarded by mu; buffered, one pending signal is enough
+	mu      sync.Mutex                  // guards the rest
+	owner   string                      // of this process start: a restarted node is another owner
+	wake    map[Kind]chan struct{}      // buffered, one pending signal is enough
+	running map[[3]string]chan struct{} // by job: makes its next heartbeat come at once
 }
 
 // Open brings the table up to date and returns the queue.
@@ -49,7 +51,7 @@ func Open(ctx context.Context, c Config) (*Queue, error) {
 	if err := c.DB.Migrate(ctx, "job", migrations); err != nil {
 		return nil, err
 	}
-	q := &Queue{Config: c, owner: newOwner(), wake: map[Kind]chan struct{}{}}
+	q := &Queue{Config: c, owner: ident.UUID(), wake: map[Kind]chan struct{}{}, running: map[[3]string]chan struct{}{}}
 	if c.Sole {
 		if err := q.giveBackAll(ctx); err != nil {
 			return nil, err
@@ -98,6 +100,7 @@ func (q *Queue) Cancel(ctx context.Context, tx *db.Tx, kind Kind, account, id st
 	_, err := tx.Exec(ctx, "UPDATE job SET cancel = 1, not_before = CASE WHEN not_before > ? THEN ? ELSE not_before END WHERE kind = ? AND account = ? AND id = ?",
 		db.Micros(tx.Now), db.Micros(tx.Now), string(kind), account, id)
 	if err == nil {
+		q.poke(kind, account, id)
 		q.Wake(kind)
 	}
 	return err
@@ -116,6 +119,7 @@ func (q *Queue) Claim(ctx context.Context, kind Kind) (l Lease, ok bool, err err
 	if q.DB.Postgres() {
 		lock = " FOR UPDATE SKIP LOCKED"
 	}
+	owner := q.self()
 	err = q.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
 		ok = false
 		now := db.Micros(tx.Now)
@@ -125,8 +129,8 @@ func (q *Queue) Claim(ctx context.Context, kind Kind) (l Lease, ok bool, err err
 				WHERE kind = ? AND ((state = 'ready' AND not_before <= ?) OR (state = 'leased' AND lease_until <= ? AND owner <> ?))
 				ORDER BY not_before, created, id LIMIT 1`+lock+`)
 			RETURNING account, region, id, fence, attempts, last_error`,
-			q.owner, db.Micros(tx.Now.Add(q.LeaseFor)), string(kind), now, now, q.owner)
-		l = Lease{Kind: kind, Owner: q.owner}
+			owner, db.Micros(tx.Now.Add(q.LeaseFor)), string(kind), now, now, owner)
+		l = Lease{Kind: kind, Owner: owner}
 		err := row.Scan(&l.Account, &l.Region, &l.ID, &l.Fence, &l.Attempt, &l.LastError)
 		if db.NoRows(err) {
 			return nil
@@ -156,6 +160,47 @@ func (q *Queue) Heartbeat(ctx context.Context, l Lease) (cancelled bool, err err
 	return cancelled, err
 }
 
+// self is the owner of new leases.
+func (q *Queue) self() string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.owner
+}
+
+// disown gives up a lease that could not be given back: later claims have another owner, for which it runs out.
+func (q *Queue) disown() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.owner = ident.UUID()
+}
+
+// watch returns the channel that poke signals while the job runs here.
+func (q *Queue) watch(l Lease) chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	ch := make(chan struct{}, 1)
+	q.running[[3]string{string(l.Kind), l.Account, l.ID}] = ch
+	return ch
+}
+
+func (q *Queue) unwatch(l Lease, ch chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	k := [3]string{string(l.Kind), l.Account, l.ID}
+	if q.running[k] == ch { // else a later lease of the job is watched
+		delete(q.running, k)
+	}
+}
+
+func (q *Queue) poke(kind Kind, account, id string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	select {
+	case q.running[[3]string{string(kind), account, id}] <- struct{}{}: // a nil channel is never ready
+	default:
+	}
+}
+
 func lost(l Lease) error {
 	return fault.New(fault.Conflict, "the lease of %s job %s (fence %d) is no longer current", l.Kind, l.ID, l.Fence).WithCause(ErrLost)
 }
@@ -166,7 +211,7 @@ func (q *Queue) Next(ctx context.Context, kind Kind) (at time.Time, ok bool, err
 	err = q.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var us int64
 		err := tx.QueryRow(ctx, `SELECT at FROM (SELECT CASE WHEN state = 'ready' THEN not_before ELSE lease_until END AS at FROM job
-			WHERE kind = ? AND (state = 'ready' OR (state = 'leased' AND owner <> ?))) AS due ORDER BY at LIMIT 1`, string(kind), q.owner).Scan(&us)
+			WHERE kind = ? AND (state = 'ready' OR (state = 'leased' AND owner <> ?))) AS due ORDER BY at LIMIT 1`, string(kind), q.self()).Scan(&us)
 		if db.NoRows(err) {
 			return nil
 		}

@@ -35,8 +35,7 @@ func (p *Pool) work(ctx context.Context, kind Kind) {
 		if err != nil && ctx.Err() == nil {
 			p.Queue.Log.Error("job queue", "kind", string(kind), "err", err)
 		}
-		if ran {
-			p.Queue.Wake(kind) // there may be more: one signal wakes one worker, which wakes the next
+		if ran && err == nil {
 			continue
 		}
 		select {
@@ -54,6 +53,7 @@ func (p *Pool) RunOnce(ctx context.Context, kind Kind) (ran bool, err error) {
 	if err != nil || !ok {
 		return false, err
 	}
+	p.Queue.Wake(kind) // there may be more: one signal wakes one worker, which wakes the next
 	return true, p.execute(ctx, l)
 }
 
@@ -61,10 +61,10 @@ func (p *Pool) execute(ctx context.Context, l Lease) error {
 	h := p.Handlers[l.Kind]
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { cancel(ErrStopping) })
-	beat := make(chan struct{})
+	beats, ended := make(chan struct{}), make(chan struct{})
 	go func() {
-		defer close(beat)
-		p.beat(work, l, cancel)
+		defer close(ended)
+		p.beat(context.WithoutCancel(ctx), l, beats, cancel)
 	}()
 	var err error
 	if most := h.attempts(); l.Attempt > most { // only a handler that takes the process down with it gets here
@@ -75,8 +75,13 @@ func (p *Pool) execute(ctx context.Context, l Lease) error {
 	cause := context.Cause(work)
 	stop()
 	cancel(nil)
-	<-beat
-	return p.settle(context.WithoutCancel(ctx), h, l, err, cause)
+	err = p.settle(context.WithoutCancel(ctx), h, l, err, cause)
+	close(beats)
+	<-ended
+	if err != nil {
+		p.Queue.disown()
+	}
+	return err
 }
 
 // guarded turns a panic of the handler into an error.
@@ -89,26 +94,26 @@ func guarded(ctx context.Context, run func(context.Context, Lease) error, l Leas
 	return run(ctx, l)
 }
 
-// beat renews the lease until ctx ends, and cancels the work when it must stop.
-func (p *Pool) beat(ctx context.Context, l Lease, cancel context.CancelCauseFunc) {
+// beat renews the lease until done, also while a cancelled handler cleans up, and cancels the work when it must stop.
+func (p *Pool) beat(ctx context.Context, l Lease, done <-chan struct{}, cancel context.CancelCauseFunc) {
+	poke := p.Queue.watch(l)
+	defer p.Queue.unwatch(l, poke)
 	for {
+		select {
+		case <-done:
+			return
+		case <-poke:
+		case <-p.Queue.Clock.After(p.Queue.LeaseFor / 4):
+		}
 		cancelled, err := p.Queue.Heartbeat(ctx, l)
 		switch {
 		case errors.Is(err, ErrLost):
 			cancel(ErrLost)
 			return
-		case err != nil && ctx.Err() == nil:
+		case err != nil:
 			p.Queue.Log.Warn("job heartbeat", "kind", string(l.Kind), "job", l.ID, "err", err) // the next one may succeed
 		case cancelled:
-			cancel(ErrCancelled) // and go on renewing: ending the job takes time too
-		}
-		select {
-		case <-ctx.Done():
-			if !errors.Is(context.Cause(ctx), ErrCancelled) && !errors.Is(context.Cause(ctx), ErrStopping) {
-				return
-			}
-			ctx = context.WithoutCancel(ctx)
-		case <-p.Queue.Clock.After(p.Queue.LeaseFor / 4):
+			cancel(ErrCancelled)
 		}
 	}
 }
