@@ -121,6 +121,8 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 		{"backup", "PUT", "/backup-jobs", "", "{\"BackupVaultName\":\"a\x01\"}"},
 		{"backup", "PUT", "/backup-jobs", "", "{\"BackupVaultName\":\"\xff\"}"},
 		{"backup", "PUT", "/backup-jobs", "", `{"BackupVaultName":"\ud800"}`},
+		{"backup", "PUT", "/backup-jobs", "", `{"x":[` + strings.Repeat("{},", maxValues) + `{}]}`},
+		{"backup", "PUT", "/backup/plans", "", `{"BackupPlan":{"Rules":[` + strings.Repeat("{},", maxValues) + `{}]}}`},
 		{"backup", "PUT", "/backup-jobs", "", `[]`},
 		{"backup", "PUT", "/backup-jobs", "", `null`},
 		{"backup", "GET", "/backup-jobs/?maxResults=1&maxResults=2", "", ""},

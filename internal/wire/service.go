@@ -9,7 +9,7 @@
 // without a row is refused; bodies, secrets and tokens are never logged; whatever an adapter does, the client gets an
 // answer in its protocol with a request id.
 //
-// Start with Service and Config, then dispatch.go for the way of one request. plan.go explains how Go types become wire forms;
+// Start with Service and Config, then dispatch.go and authenticate.go for the way of one request. plan.go explains how Go types become wire forms;
 // route.go, json_*.go and query_*.go are the codecs. The wire formats are those of the Smithy protocol specifications
 // (aws.protocols), read in November 2026.
 package wire
