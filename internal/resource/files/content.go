@@ -71,6 +71,9 @@ func (c *content) begin(ctx context.Context) error {
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
+	// A write stamps the file before it copies: one in flight now has its time in c.opened already, and what it has yet to
+	// copy would change the file without a trace. Looking for data waits for it, because both take the inode's lock.
+	unix.Seek(c.fd, 0, unix.SEEK_DATA)
 	if c.opened.Size > 0 && c.opened.blocks < uint64(c.opened.Size+511)/512 {
 		var err error
 		if c.extents, err = extents(c.fd, c.opened.Size); err != nil {
