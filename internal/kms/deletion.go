@@ -111,16 +111,13 @@ func (s *Service) destroyDue(ctx context.Context, id string, due time.Time) (don
 		if err != nil || k.State != PendingDeletion || k.Deletion.After(due) || k.Deletion.After(tx.Now) {
 			return err
 		}
-		// The secrets are overwritten before their rows go, so that they do not stay in the free pages of the database.
-		for _, q := range []string{
-			"UPDATE kms_material SET wrapped = ? WHERE key = ?",
-			"DELETE FROM kms_material WHERE ? IS NOT NULL AND key = ?",
-		} {
-			if _, err := tx.Exec(ctx, q, make([]byte, 128), id); err != nil {
-				return fmt.Errorf("destroy key material: %w", err)
-			}
+		// The sealed secrets are overwritten before their rows go, so that SQLite does not keep them in free pages. Copies that
+		// remain elsewhere (its log until the next checkpoint, PostgreSQL's old row versions, backups of the catalog) are still
+		// sealed under ROOT.
+		if _, err := tx.Exec(ctx, "UPDATE kms_material SET wrapped = ? WHERE key = ?", make([]byte, 128), id); err != nil {
+			return fmt.Errorf("destroy key material: %w", err)
 		}
-		for _, q := range []string{"DELETE FROM kms_grant WHERE key = ?", "DELETE FROM kms_tag WHERE key = ?", "DELETE FROM kms_alias WHERE key = ?", "DELETE FROM kms_key WHERE id = ?"} {
+		for _, q := range []string{"DELETE FROM kms_material WHERE key = ?", "DELETE FROM kms_grant WHERE key = ?", "DELETE FROM kms_tag WHERE key = ?", "DELETE FROM kms_alias WHERE key = ?", "DELETE FROM kms_key WHERE id = ?"} {
 			if _, err := tx.Exec(ctx, q, id); err != nil {
 				return fmt.Errorf("destroy key: %w", err)
 			}
