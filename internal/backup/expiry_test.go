@@ -35,7 +35,7 @@ func TestExpiryNeedsBothClocks(t *testing.T) {
 				t.Errorf("%s: %d, want %d", c.name, n, c.n)
 			}
 		}
-		w, err := f.DeletionWork(ctx, f.lease(r.ARN))
+		w, err := f.DeletionWork(ctx, f.deletion(r.ARN))
 		must(t, err)
 		if !w.Expired {
 			t.Fatalf("%+v", w)

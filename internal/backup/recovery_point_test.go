@@ -17,11 +17,11 @@ import (
 func (f *fixture) deleted(r RecoveryPoint) {
 	f.t.Helper()
 	must(f.t, f.DeleteRecoveryPoint(context.Background(), r.Account, r.Region, r.Vault, r.ARN))
-	must(f.t, f.FinishDeletion(context.Background(), f.lease(r.ARN)))
+	must(f.t, f.FinishDeletion(context.Background(), f.deletion(r.ARN)))
 }
 
-// lease claims the deletion job of a recovery point.
-func (f *fixture) lease(name string) job.Lease {
+// deletion claims the deletion job of a recovery point.
+func (f *fixture) deletion(name string) job.Lease {
 	f.t.Helper()
 	l, ok, err := f.Jobs.Claim(context.Background(), DeleteKind)
 	if err != nil || !ok || l.ID != name {
@@ -206,7 +206,7 @@ func TestDeleteRecoveryPointIsAsynchronous(t *testing.T) {
 			t.Fatalf("status %s", got.Status)
 		}
 		want(t, f.DeleteVault(ctx, testAccount, testRegion, "main"), fault.State, "ERROR_9101")
-		l := f.lease(r.ARN)
+		l := f.deletion(r.ARN)
 		w, err := f.DeletionWork(ctx, l)
 		must(t, err)
 		if w.Vault.ID != v.Repository || w.Point.ID != r.ID || w.Expired || !w.DeleteAt.Equal(r.DeleteAt) {
@@ -235,7 +235,7 @@ func TestDeletionThatFailsLeavesTheRecoveryPointExpired(t *testing.T) {
 		f.vault("main")
 		r := f.point("main", func(r *RecoveryPoint) { r.Lifecycle.DeleteAfterDays = days(1) })
 		must(t, f.DeleteRecoveryPoint(ctx, testAccount, testRegion, "main", r.ARN))
-		l := f.lease(r.ARN)
+		l := f.deletion(r.ARN)
 		must(t, f.FailDeletion(ctx, l, "the repository keeps it until 2026-04-01"))
 		got, err := f.RecoveryPoint(ctx, testAccount, testRegion, "main", r.ARN)
 		must(t, err)
@@ -248,7 +248,7 @@ func TestDeletionThatFailsLeavesTheRecoveryPointExpired(t *testing.T) {
 		if n != 1 {
 			t.Fatalf("tried %d again", n)
 		}
-		must(t, f.FinishDeletion(ctx, f.lease(r.ARN)))
+		must(t, f.FinishDeletion(ctx, f.deletion(r.ARN)))
 		_, err = f.DeletionWork(ctx, l)
 		if !fault.Is(err, fault.Conflict) {
 			t.Fatalf("an old lease found work: %v", err)

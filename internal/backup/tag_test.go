@@ -28,6 +28,7 @@ func TestTags(t *testing.T) {
 		for _, name := range []string{
 			VaultARN(testAccount, testRegion, "none"), VaultARN(testOther, testRegion, "main"), VaultARN(testAccount, "eu-west-1", "main"),
 			PointARN(testAccount, testRegion, "none"), "arn:aws:backup:us-east-1:111111111111:backup-plan:none", "arn:aws:s3:::bucket",
+			"arn:aws-cn:backup:us-east-1:111111111111:backup-vault:main",
 		} {
 			want(t, f.AddTags(ctx, testAccount, testRegion, name, map[string]string{"a": "1"}), fault.NotFound, "")
 			_, _, err := f.Tags(ctx, testAccount, testRegion, name, Page{})

@@ -44,10 +44,11 @@ func VaultARN(account, region, name string) string {
 	return arn.Make("backup", region, account, "backup-vault:"+name)
 }
 
-// ParseVaultARN is the inverse of VaultARN; ok is false when text is not the ARN of a vault.
+// ParseVaultARN is the inverse of VaultARN; ok is false when text is not the ARN of a vault. Only the partition aws counts:
+// two spellings of one vault would let a request slip past a policy that names the other.
 func ParseVaultARN(text string) (account, region, name string, ok bool) {
 	a, err := arn.Parse(text)
-	if err != nil || a.Service != "backup" || !arn.ValidAccount(a.Account) || a.Region == "" {
+	if err != nil || a.Partition != "aws" || a.Service != "backup" || !arn.ValidAccount(a.Account) || a.Region == "" {
 		return "", "", "", false
 	}
 	name, ok = strings.CutPrefix(a.Resource, "backup-vault:")

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"strings"
 
 	"strongroom/internal/arn"
 	"strongroom/internal/db"
@@ -94,9 +95,9 @@ func (s *Service) planGuard(ctx context.Context, account, region, id, name strin
 // parsePlanARN takes arn:aws:backup:<region>:<account>:backup-plan:<id> apart.
 func parsePlanARN(text string) (account, region, id string, ok bool) {
 	a, err := arn.Parse(text)
-	const prefix = "backup-plan:"
-	if err != nil || a.Service != "backup" || len(a.Resource) <= len(prefix) || a.Resource[:len(prefix)] != prefix {
+	id, plan := strings.CutPrefix(a.Resource, "backup-plan:")
+	if err != nil || a.Partition != "aws" || a.Service != "backup" || !plan || id == "" {
 		return "", "", "", false
 	}
-	return a.Account, a.Region, a.Resource[len(prefix):], true
+	return a.Account, a.Region, id, true
 }

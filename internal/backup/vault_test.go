@@ -297,12 +297,12 @@ func TestNotifications(t *testing.T) {
 }
 
 func FuzzParseVaultARN(f *testing.F) {
-	for _, s := range []string{"", "arn:aws:backup:us-east-1:111111111111:backup-vault:main", "arn:aws:backup:us-east-1:111111111111:backup-vault:", "arn:aws:backup::111111111111:backup-vault:x", "arn:aws:s3:::b"} {
+	for _, s := range []string{"", "arn:aws:backup:us-east-1:111111111111:backup-vault:main", "arn:aws:backup:us-east-1:111111111111:backup-vault:", "arn:aws:backup::111111111111:backup-vault:x", "arn:aws:s3:::b", "arn:aws-cn:backup:us-east-1:111111111111:backup-vault:main"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		account, region, name, ok := ParseVaultARN(s)
-		if a, r, n, again := ParseVaultARN(VaultARN(account, region, name)); ok && (!again || a != account || r != region || n != name) {
+		if a, r, n, again := ParseVaultARN(VaultARN(account, region, name)); ok && (!again || a != account || r != region || n != name || VaultARN(account, region, name) != s) {
 			t.Fatalf("%q does not come back", s)
 		}
 		if ok && (account == "" || region == "" || name == "") {
