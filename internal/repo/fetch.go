@@ -1,0 +1,168 @@
+package repo
+
+import (
+	"container/list"
+	"context"
+	"sync"
+
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/chunk"
+	"strongroom/internal/repo/manifest"
+	"strongroom/internal/repo/pack"
+	"strongroom/internal/repo/seal"
+)
+
+// dirBudget bounds the memory for directories of packs that were read.
+const dirBudget = 32 << 20
+
+// dirCache keeps the directories of packs that were read last.
+type dirCache struct {
+	r *Repository
+
+	mu    sync.Mutex
+	dirs  map[seal.PackID]*list.Element
+	order *list.List // of *cachedDir, the latest first
+	bytes int
+}
+
+type cachedDir struct {
+	id   seal.PackID
+	once sync.Once
+	dir  *pack.Dir
+	err  error
+}
+
+func newDirCache(r *Repository) *dirCache {
+	return &dirCache{r: r, dirs: map[seal.PackID]*list.Element{}, order: list.New()}
+}
+
+// get returns the directory of a pack.
+func (c *dirCache) get(ctx context.Context, i pack.Info) (*pack.Dir, error) {
+	c.mu.Lock()
+	e, ok := c.dirs[i.ID]
+	if ok {
+		c.order.MoveToFront(e)
+	} else {
+		e = c.order.PushFront(&cachedDir{id: i.ID})
+		c.dirs[i.ID] = e
+	}
+	c.mu.Unlock()
+	d := e.Value.(*cachedDir)
+	d.once.Do(func() {
+		d.dir, d.err = pack.ReadDir(ctx, c.r.store, c.r.root, c.r.maint, i)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if d.err != nil {
+			// Not kept: the next reader may have more luck with the store, or a context that lives longer.
+			if c.dirs[i.ID] == e {
+				delete(c.dirs, i.ID)
+				c.order.Remove(e)
+			}
+			return
+		}
+		for c.bytes += d.dir.Bytes(); c.bytes > dirBudget && c.order.Len() > 1; {
+			last := c.order.Back()
+			old := last.Value.(*cachedDir)
+			if old == d {
+				break
+			}
+			if old.dir != nil {
+				c.bytes -= old.dir.Bytes()
+			}
+			delete(c.dirs, old.id)
+			c.order.Remove(last)
+		}
+	})
+	return d.dir, d.err
+}
+
+// locate finds a chunk for a reader. A chunk that a manifest names and that is not there is corruption.
+func (r *Repository) locate(ctx context.Context, p *pin, kind byte, h seal.Hash) (slot, frame uint32, err error) {
+	e, ok, err := r.v.index.Lookup(ctx, r.root.CID(kind, h).Short(), p.sees)
+	if err != nil {
+		return 0, 0, err
+	}
+	if !ok {
+		return 0, 0, fault.New(fault.Corrupt, "a chunk that a recovery point needs is not in the index")
+	}
+	return e.Pack, e.Frame, nil
+}
+
+// frame describes one frame, checked against what the reader wants it to be.
+func (r *Repository) frame(ctx context.Context, slot, frame uint32, kind byte, h seal.Hash) (*pack.Dir, pack.Frame, error) {
+	dir, err := r.dirs.get(ctx, r.v.index.Pack(slot))
+	if err != nil {
+		return nil, pack.Frame{}, err
+	}
+	f := dir.Frame(frame)
+	if f.Hash != h || f.Kind != kind {
+		return nil, f, corrupt(dir.Name(), "frame %d holds another chunk than the index says", frame)
+	}
+	return dir, f, nil
+}
+
+// scratch is the memory for reading one frame.
+type scratch struct {
+	sealed, stored, plain []byte
+}
+
+func grow(p []byte, n int) []byte {
+	if cap(p) < n {
+		return make([]byte, 0, n)
+	}
+	return p[:0]
+}
+
+// unpack opens, decompresses and verifies one frame whose sealed bytes were read. The result lives in s.plain.
+func (r *Repository) unpack(d *pack.Dir, n uint32, f pack.Frame, sealed []byte, s *scratch, c *chunk.Codec) ([]byte, error) {
+	var err error
+	if s.stored, err = d.Open(grow(s.stored, len(sealed)), n, f, sealed); err != nil {
+		return nil, err
+	}
+	plain := s.stored
+	if f.Alg != chunk.Raw || len(plain) != f.Size {
+		var ok bool
+		if s.plain, ok = c.Decompress(grow(s.plain, f.Size), s.stored, f.Alg, f.Size); !ok {
+			return nil, corrupt(d.Name(), "frame %d does not decompress", n)
+		}
+		plain = s.plain
+	}
+	if chunk.Sum(plain) != f.Hash {
+		return nil, corrupt(d.Name(), "frame %d does not have its hash", n)
+	}
+	return plain, nil
+}
+
+// chunk reads one chunk by itself.
+func (r *Repository) chunk(ctx context.Context, p *pin, kind byte, h seal.Hash, s *scratch) ([]byte, error) {
+	slot, n, err := r.locate(ctx, p, kind, h)
+	if err != nil {
+		return nil, err
+	}
+	d, f, err := r.frame(ctx, slot, n, kind, h)
+	if err != nil {
+		return nil, err
+	}
+	s.sealed = grow(s.sealed, f.Len)[:f.Len]
+	if err := r.store.ReadAt(ctx, d.Name(), s.sealed, f.Off); err != nil {
+		if fault.Is(err, fault.NotFound) {
+			err = corrupt(d.Name(), "the object is missing")
+		}
+		return nil, err
+	}
+	c := r.codecs.Get().(*chunk.Codec)
+	defer r.codecs.Put(c)
+	return r.unpack(d, n, f, s.sealed, s, c)
+}
+
+// fetch reads pages and lists for package manifest.
+func (r *Repository) fetch(p *pin) manifest.Fetch {
+	return func(ctx context.Context, h seal.Hash, list bool) ([]byte, error) {
+		kind := pack.Page
+		if list {
+			kind = pack.List
+		}
+		var s scratch // the page stays alive with whoever decoded it
+		return r.chunk(ctx, p, kind, h, &s)
+	}
+}

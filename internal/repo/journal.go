@@ -1,0 +1,301 @@
+package repo
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"strongroom/internal/blob"
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/seal"
+)
+
+const journalMagic = "SRJRNL\x00\x01"
+
+// Kinds of journal entries. Part of the format.
+const (
+	jCommit     = 1 // a recovery point was committed
+	jForget     = 2 // it is dropped; its bytes are freed by Prune
+	jRetention  = 3 // its retention changed
+	jCheckpoint = 4 // the state after all entries so far
+)
+
+// journal is the hash-chained record of what happened to recovery points after (and including) their commit. Each entry is
+// an object of its own whose number is one higher than the last; it contains the digest of the one before. It says which
+// commit records must exist, so that a lost one is noticed instead of its bytes being freed.
+type journal struct {
+	store blob.Store
+	maint *seal.Maint
+
+	mu     sync.Mutex
+	next   uint64
+	head   [32]byte // digest of the last entry
+	since  int      // entries since the checkpoint
+	points map[string]journaled
+	bad    bool // the last write may or may not have happened: read again before the next
+}
+
+// journaled is the journal's opinion of one recovery point.
+type journaled struct {
+	forgotten bool
+	changed   bool // retention differs from the commit record's
+	retain    time.Time
+	locked    bool
+}
+
+type journalEntry struct {
+	kind   uint64
+	id     string
+	at     time.Time
+	retain time.Time
+	locked bool
+}
+
+func journalName(seq uint64, checkpoint bool) string {
+	if checkpoint {
+		return fmt.Sprintf("%s%016d-checkpoint", journalPrefix, seq)
+	}
+	return fmt.Sprintf("%s%016d", journalPrefix, seq)
+}
+
+func parseJournalName(name string) (seq uint64, checkpoint, ok bool) {
+	s, checkpoint := strings.CutSuffix(strings.TrimPrefix(name, journalPrefix), "-checkpoint")
+	seq, err := strconv.ParseUint(s, 10, 64)
+	return seq, checkpoint, err == nil && journalName(seq, checkpoint) == name
+}
+
+// load reads the journal from its last checkpoint on and verifies the chain. The caller holds mu or is alone.
+func (j *journal) load(ctx context.Context) error {
+	var names []string
+	start := 0
+	err := j.store.List(ctx, journalPrefix, func(i blob.Info) error {
+		_, checkpoint, ok := parseJournalName(i.Name)
+		if !ok {
+			return corrupt(i.Name, "no journal entry has this name")
+		}
+		if checkpoint {
+			start = len(names)
+		}
+		names = append(names, i.Name)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	j.next, j.head, j.since, j.points, j.bad = 0, [32]byte{}, 0, map[string]journaled{}, false
+	for i, name := range names[start:] {
+		seq, checkpoint, _ := parseJournalName(name)
+		data, err := blob.Get(ctx, j.store, name, maxSmall)
+		if err != nil {
+			return err
+		}
+		if i > 0 && seq != j.next || i == 0 && !checkpoint && seq != 0 {
+			return corrupt(name, "the journal has a gap before this entry")
+		}
+		if err := j.apply(name, seq, checkpoint, data, i == 0 && checkpoint); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply authenticates an entry and brings the state up to it.
+func (j *journal) apply(name string, seq uint64, checkpoint bool, data []byte, first bool) error {
+	body, err := j.maint.Unwrap(name, data)
+	if err != nil {
+		return err
+	}
+	if len(body) < len(journalMagic) || string(body[:len(journalMagic)]) != journalMagic {
+		return corrupt(name, "this is no journal entry")
+	}
+	d := &seal.Decoder{B: body[len(journalMagic):]}
+	if d.Uint() != seq {
+		d.Fail("wrong number")
+	}
+	if prev := d.Hash(); !first && prev != j.head {
+		d.Fail("it does not continue the entry before")
+	}
+	e := journalEntry{kind: d.Uint(), at: decodeTime(d)}
+	if (e.kind == jCheckpoint) != checkpoint {
+		d.Fail("wrong kind")
+	}
+	switch e.kind {
+	case jCommit, jForget:
+		e.id = d.String()
+	case jRetention:
+		e.id, e.retain, e.locked = d.String(), decodeTime(d), d.Bool()
+	case jCheckpoint:
+		j.points = map[string]journaled{}
+		for range d.Count(6) {
+			id := d.String()
+			j.points[id] = journaled{forgotten: d.Bool(), changed: d.Bool(), retain: decodeTime(d), locked: d.Bool()}
+		}
+	default:
+		d.Fail("unknown kind")
+	}
+	if err := d.Done(); err != nil {
+		return corrupt(name, "%v", err)
+	}
+	j.note(e)
+	j.next, j.head = seq+1, sha256.Sum256(data)
+	return nil
+}
+
+func (j *journal) note(e journalEntry) {
+	p := j.points[e.id]
+	switch e.kind {
+	case jCommit:
+	case jForget:
+		p.forgotten = true
+	case jRetention:
+		p.changed, p.retain, p.locked = true, e.retain, e.locked
+	case jCheckpoint:
+		j.since = 0
+		return
+	}
+	j.since++
+	j.points[e.id] = p
+}
+
+// append makes an entry durable and applies it. The caller holds mu.
+func (j *journal) append(ctx context.Context, e journalEntry) error {
+	if j.bad {
+		if err := j.load(ctx); err != nil {
+			return err
+		}
+	}
+	var b seal.Encoder
+	b.Raw([]byte(journalMagic))
+	b.Uint(j.next)
+	b.Raw(j.head[:])
+	b.Uint(e.kind)
+	encodeTime(&b, e.at)
+	switch e.kind {
+	case jCommit, jForget:
+		b.String(e.id)
+	case jRetention:
+		b.String(e.id)
+		encodeTime(&b, e.retain)
+		b.Bool(e.locked)
+	case jCheckpoint:
+		b.Uint(uint64(len(j.points)))
+		for _, id := range slices.Sorted(maps.Keys(j.points)) {
+			p := j.points[id]
+			b.String(id)
+			b.Bool(p.forgotten)
+			b.Bool(p.changed)
+			encodeTime(&b, p.retain)
+			b.Bool(p.locked)
+		}
+	}
+	name := journalName(j.next, e.kind == jCheckpoint)
+	data := j.maint.Wrap(name, b.B)
+	if err := j.store.Put(ctx, name, data); err != nil {
+		// It may exist all the same. What the store says decides before anything else is appended.
+		j.bad = true
+		return fmt.Errorf("journal: %w", err)
+	}
+	j.note(e)
+	j.next, j.head = j.next+1, sha256.Sum256(data)
+	return nil
+}
+
+// state returns the journal's opinion of a recovery point.
+func (j *journal) state(ctx context.Context, id string) (journaled, bool, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.bad {
+		if err := j.load(ctx); err != nil {
+			return journaled{}, false, err
+		}
+	}
+	p, ok := j.points[id]
+	return p, ok, nil
+}
+
+// snapshot returns the journal's opinion of all recovery points.
+func (j *journal) snapshot(ctx context.Context) (map[string]journaled, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.bad {
+		if err := j.load(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return maps.Clone(j.points), nil
+}
+
+// committed notes a commit that is already a fact. Noting it twice does nothing.
+func (j *journal) committed(ctx context.Context, id string, at time.Time) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, ok := j.points[id]; ok && !j.bad {
+		return nil
+	}
+	return j.append(ctx, journalEntry{kind: jCommit, id: id, at: at})
+}
+
+// checkpoint writes the state without the ids in drop, and deletes the entries before it.
+func (j *journal) checkpoint(ctx context.Context, drop map[string]bool, at time.Time) (deleted int, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.bad {
+		if err := j.load(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if len(drop) == 0 && j.since < 256 {
+		return 0, nil
+	}
+	maps.DeleteFunc(j.points, func(id string, _ journaled) bool { return drop[id] })
+	seq := j.next
+	if err := j.append(ctx, journalEntry{kind: jCheckpoint, at: at}); err != nil {
+		return 0, err
+	}
+	var old []string
+	err = j.store.List(ctx, journalPrefix, func(i blob.Info) error {
+		if n, _, ok := parseJournalName(i.Name); ok && n < seq {
+			old = append(old, i.Name)
+		}
+		return nil
+	})
+	for _, name := range old {
+		if err == nil {
+			err = j.store.Delete(ctx, name)
+			deleted++
+		}
+	}
+	return deleted, err
+}
+
+func mergeRetention(r *record, p journaled) (retain time.Time, locked bool) {
+	if !p.changed {
+		return r.retain, r.locked
+	}
+	if r.locked {
+		// A locked recovery point's retention only grows, whatever was written afterwards.
+		return later(r.retain, p.retain), true
+	}
+	return p.retain, p.locked
+}
+
+// later returns the later end of retention; the zero time means without end where something is locked.
+func later(a, b time.Time) time.Time {
+	if a.IsZero() || b.IsZero() {
+		return time.Time{}
+	}
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func errForgotten(id string) error {
+	return fault.New(fault.Conflict, "recovery point %s was forgotten; its id cannot be used again", id).WithResource(id)
+}

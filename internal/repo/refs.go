@@ -1,0 +1,219 @@
+package repo
+
+import (
+	"context"
+	"encoding/hex"
+	"maps"
+	"math/bits"
+	"slices"
+	"strconv"
+	"strings"
+
+	"strongroom/internal/blob"
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/pack"
+	"strongroom/internal/repo/seal"
+)
+
+const refsMagic = "SRREFS\x00\x01"
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+// refSet is a set of frames: for each pack, by its number in the index, one bit per frame.
+type refSet map[uint32][]byte
+
+// add marks one frame of a pack that has frames frames.
+func (s refSet) add(slot, frame, frames uint32) {
+	b := s[slot]
+	if b == nil {
+		b = make([]byte, (frames+7)/8)
+		s[slot] = b
+	}
+	b[frame/8] |= 1 << (frame % 8)
+}
+
+// addAll marks every frame of a pack.
+func (s refSet) addAll(slot, frames uint32) {
+	b := make([]byte, (frames+7)/8)
+	for i := range b {
+		b[i] = 0xff
+	}
+	if r := frames % 8; r != 0 {
+		b[len(b)-1] = 1<<r - 1
+	}
+	s[slot] = b
+}
+
+// union adds another set.
+func (s refSet) union(o refSet) {
+	for slot, b := range o {
+		mine := s[slot]
+		if mine == nil {
+			s[slot] = slices.Clone(b)
+			continue
+		}
+		for i := range b {
+			mine[i] |= b[i]
+		}
+	}
+}
+
+func (s refSet) has(slot, frame uint32) bool {
+	b := s[slot]
+	return b != nil && b[frame/8]&(1<<(frame%8)) != 0
+}
+
+// count returns how many frames of a pack are in the set.
+func (s refSet) count(slot uint32) (n int) {
+	for _, b := range s[slot] {
+		n += bits.OnesCount8(b)
+	}
+	return n
+}
+
+// total returns how many frames are in the set.
+func (s refSet) total() (n int64) {
+	for slot := range s {
+		n += int64(s.count(slot))
+	}
+	return n
+}
+
+// refsKey names one reference set.
+type refsKey struct {
+	id         string
+	attempt    attempt
+	generation uint64
+}
+
+func (k refsKey) name() string { return refsName(k.id, k.attempt, k.generation) }
+
+func parseRefsName(name string) (k refsKey, ok bool) {
+	id, rest, ok := strings.Cut(strings.TrimPrefix(name, refsPrefix), "/")
+	if !ok || len(rest) != 41 {
+		return k, false
+	}
+	k.id = id
+	if _, err := hex.Decode(k.attempt[:], []byte(rest[:32])); err != nil {
+		return k, false
+	}
+	g, err := strconv.ParseUint(rest[33:], 16, 64)
+	k.generation = g
+	return k, err == nil && k.name() == name
+}
+
+// encodeRefs makes the object of a reference set. Packs are named by their ids: the index's numbers live in memory only.
+func encodeRefs(k refsKey, s refSet, info func(uint32) pack.Info, maint *seal.Maint) []byte {
+	slots := slices.SortedFunc(maps.Keys(s), func(a, b uint32) int {
+		x, y := info(a).ID, info(b).ID
+		return slices.Compare(x[:], y[:])
+	})
+	var e seal.Encoder
+	e.Raw([]byte(refsMagic))
+	e.String(k.id)
+	e.Raw(k.attempt[:])
+	e.Uint(k.generation)
+	e.Uint(uint64(len(slots)))
+	for _, slot := range slots {
+		i := info(slot)
+		e.Raw(i.ID[:])
+		e.Uint(uint64(i.Frames))
+		if s.count(slot) == int(i.Frames) {
+			e.B = append(e.B, 0) // all
+			continue
+		}
+		e.B = append(e.B, 1)
+		e.Raw(s[slot])
+	}
+	return maint.Wrap(k.name(), e.B)
+}
+
+// packRefs is one line of a stored reference set.
+type packRefs struct {
+	pack   seal.PackID
+	frames uint32
+	bits   []byte // nil: all
+}
+
+// decodeRefs authenticates and reads a reference set.
+func decodeRefs(k refsKey, data []byte, maint *seal.Maint) ([]packRefs, error) {
+	body, err := maint.Unwrap(k.name(), data)
+	if err != nil {
+		return nil, err
+	}
+	if len(body) < len(refsMagic) || string(body[:len(refsMagic)]) != refsMagic {
+		return nil, corrupt(k.name(), "this is no reference set")
+	}
+	d := &seal.Decoder{B: body[len(refsMagic):]}
+	if d.String() != k.id || string(d.Raw(16)) != string(k.attempt[:]) || d.Uint() != k.generation {
+		d.Fail("it belongs elsewhere")
+	}
+	out := make([]packRefs, d.Count(18))
+	for i := range out {
+		p := &out[i]
+		copy(p.pack[:], d.Raw(16))
+		p.frames = uint32(d.Max(pack.MaxFrames))
+		switch d.Max(1) {
+		case 1:
+			p.bits = d.Raw(int(p.frames+7) / 8)
+			if r := p.frames % 8; r != 0 && len(p.bits) > 0 && p.bits[len(p.bits)-1]>>r != 0 {
+				d.Fail("a frame that does not exist")
+			}
+		}
+		if i > 0 && slices.Compare(out[i-1].pack[:], p.pack[:]) >= 0 {
+			d.Fail("packs out of order")
+		}
+	}
+	if err := d.Done(); err != nil {
+		return nil, corrupt(k.name(), "%v", err)
+	}
+	return out, nil
+}
+
+// latestRefs finds the newest generation of the reference set that belongs to a commit record.
+func (v *vault) latestRefs(ctx context.Context, r *record) (k refsKey, err error) {
+	found := false
+	err = v.store.List(ctx, refsPrefix+r.id+"/", func(i blob.Info) error {
+		if c, ok := parseRefsName(i.Name); ok && c.attempt == r.attempt && (!found || c.generation > k.generation) {
+			k, found = c, true
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = corrupt(refsPrefix+r.id, "the reference set of the recovery point is missing")
+	}
+	return k, err
+}
+
+// loadRefs reads the reference set of a recovery point. Every pack in it must be known: a set that names unknown packs is
+// either an old generation or belongs to a lost pack, and nothing may be concluded from it.
+func (v *vault) loadRefs(ctx context.Context, r *record) (refSet, refsKey, error) {
+	k, err := v.latestRefs(ctx, r)
+	if err != nil {
+		return nil, k, err
+	}
+	data, err := blob.Get(ctx, v.store, k.name(), maxSmall)
+	if fault.Is(err, fault.NotFound) {
+		err = corrupt(k.name(), "the object is missing")
+	}
+	if err != nil {
+		return nil, k, err
+	}
+	lines, err := decodeRefs(k, data, v.maint)
+	if err != nil {
+		return nil, k, err
+	}
+	s := refSet{}
+	for _, p := range lines {
+		slot, ok := v.index.Slot(p.pack)
+		if !ok || v.index.Pack(slot).Frames != p.frames {
+			return nil, k, corrupt(k.name(), "pack %s is not in the index", p.pack)
+		}
+		if p.bits == nil {
+			s.addAll(slot, p.frames)
+		} else {
+			s[slot] = slices.Clone(p.bits)
+		}
+	}
+	return s, k, nil
+}

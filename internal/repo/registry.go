@@ -1,0 +1,223 @@
+package repo
+
+import (
+	"context"
+	"maps"
+	"sync"
+
+	"strongroom/internal/blob"
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/index"
+	"strongroom/internal/repo/seal"
+)
+
+// Registry coordinates the open repositories of one process: all Repositories of one vault share its index, its journal
+// and the knowledge of what is running. The zero value is not usable, see NewRegistry. Safe for concurrent use.
+type Registry struct {
+	mu     sync.Mutex
+	vaults map[seal.VaultID]*vault
+}
+
+// NewRegistry returns an empty registry.
+func NewRegistry() *Registry { return &Registry{vaults: map[seal.VaultID]*vault{}} }
+
+// vault is what the Repositories of one vault share. Everything in it needs the maintenance key only.
+//
+// Why freeing is safe (ENGINE.md §2.9 is the background). Each operation that reads or writes chunks holds a pin, which
+// knows the epoch in which it began. Prune condemns packs that no recovery point needs and raises the epoch. From then on:
+//
+//   - A pin that began later does not see a condemned pack, so it can never come to need it.
+//   - A pin that began before may have found a chunk there. Its commit takes the packs it needs out of the condemned set,
+//     and a condemned pack is deleted only when every pin that began before has ended.
+//   - A commit that Prune's look at the recovery points missed is noticed because ending pins leave the packs they needed
+//     in touched while a Prune is under way.
+//
+// Nothing in this depends on a clock, and nothing survives a crash: then no pin exists and condemned packs are forgotten.
+type vault struct {
+	id      seal.VaultID
+	store   blob.Store
+	maint   *seal.Maint
+	index   *index.Set
+	journal *journal
+	prune   sync.Mutex // one Prune at a time
+
+	open    int // Repositories; guarded by Registry.mu
+	release func()
+
+	mu        sync.RWMutex
+	epoch     uint64
+	pins      map[*pin]struct{}
+	condemned map[uint32]uint64 // pack → the epoch that it was condemned in
+	deleting  map[uint32]bool   // no way back
+	touched   map[uint32]bool   // non-nil while Prune looks around
+	busy      map[string]bool   // ids of recovery points being written
+	records   map[string]*record
+}
+
+// pin marks a running operation.
+type pin struct {
+	v     *vault
+	start uint64
+	needs refSet // set when it commits
+}
+
+func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Store, maint *seal.Maint) (*vault, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v := g.vaults[id]; v != nil {
+		v.open++
+		return v, nil
+	}
+	v := &vault{
+		id: id, store: store, maint: maint, open: 1, release: func() {},
+		pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, deleting: map[uint32]bool{}, busy: map[string]bool{}, records: map[string]*record{},
+		journal: &journal{store: store, maint: maint},
+	}
+	if x, ok := store.(blob.Exclusive); ok {
+		release, err := x.Acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		v.release = release
+	}
+	err := v.journal.load(ctx)
+	if err == nil {
+		v.index, err = index.Load(ctx, store, maint, index.DefaultBudget)
+	}
+	if err != nil {
+		v.release()
+		return nil, err
+	}
+	g.vaults[id] = v
+	return v, nil
+}
+
+func (g *Registry) drop(v *vault) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if v.open--; v.open == 0 {
+		delete(g.vaults, v.id)
+		v.release()
+	}
+}
+
+// begin registers a running operation.
+func (v *vault) begin() *pin {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	p := &pin{v: v, start: v.epoch}
+	v.pins[p] = struct{}{}
+	return p
+}
+
+// end ends the operation. It may be called twice.
+func (p *pin) end() {
+	v := p.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.pins, p)
+	if v.touched != nil {
+		for slot := range p.needs {
+			v.touched[slot] = true
+		}
+	}
+}
+
+// sees reports whether the operation may use a pack.
+func (p *pin) sees(slot uint32) bool {
+	p.v.mu.RLock()
+	defer p.v.mu.RUnlock()
+	if p.v.deleting[slot] {
+		return false
+	}
+	e, condemned := p.v.condemned[slot]
+	return !condemned || e > p.start
+}
+
+// keep makes sure that the packs of a set stay, for a commit record that is about to be written. It is the last moment at
+// which a pack can be saved, and it comes before the record.
+func (p *pin) keep(needs refSet) error {
+	v := p.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for slot := range needs {
+		if v.deleting[slot] {
+			return fault.New(fault.Internal, "a pack that the recovery point needs is being deleted")
+		}
+	}
+	for slot := range needs {
+		delete(v.condemned, slot)
+	}
+	p.needs = needs
+	return nil
+}
+
+// claim reserves the id of a recovery point for one writer.
+func (v *vault) claim(id string) (free func(), err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.busy[id] {
+		return nil, fault.New(fault.Conflict, "recovery point %s is being written by another operation", id).WithResource(id)
+	}
+	v.busy[id] = true
+	return func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		delete(v.busy, id)
+	}, nil
+}
+
+// look begins Prune's look at what is needed.
+func (v *vault) look() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.touched = map[uint32]bool{}
+}
+
+// condemn marks candidates that nothing running is known to need, in a new epoch, and ends the look. Packs that were
+// condemned before stay so.
+func (v *vault) condemn(candidates []uint32) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.epoch++
+	for _, slot := range candidates {
+		needed := v.touched[slot]
+		for p := range v.pins {
+			needed = needed || p.needs[slot] != nil
+		}
+		if _, already := v.condemned[slot]; !needed && !already {
+			v.condemned[slot] = v.epoch
+		}
+	}
+	v.touched = nil
+}
+
+// giveUp ends a look without consequences.
+func (v *vault) giveUp() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.touched = nil
+}
+
+// sweep takes the condemned packs that no running operation can need, for deletion; deferred is how many others there are.
+func (v *vault) sweep() (packs map[uint32]bool, deferred int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	oldest := v.epoch
+	for p := range v.pins {
+		oldest = min(oldest, p.start)
+	}
+	packs = map[uint32]bool{}
+	for slot, e := range v.condemned {
+		if e > oldest {
+			deferred++
+			continue
+		}
+		packs[slot] = true
+	}
+	maps.Copy(v.deleting, packs)
+	for slot := range packs {
+		delete(v.condemned, slot)
+	}
+	return packs, deferred
+}

@@ -1,0 +1,222 @@
+package repo
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"strongroom/internal/blob"
+	"strongroom/internal/clock"
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/chunk"
+	"strongroom/internal/repo/seal"
+)
+
+// Repository holds the recovery points of one vault. Safe for concurrent use; Close it when done.
+type Repository struct {
+	v        *vault
+	registry *Registry
+	store    blob.Store
+	maint    *seal.Maint
+	root     *seal.Root // nil: maintenance only
+	cutter   *chunk.Cutter
+	clock    clock.Clock
+	workers  int
+	trust    bool
+	log      *slog.Logger
+	desc     Descriptor
+	dirs     *dirCache
+	codecs   sync.Pool
+	close    func()
+}
+
+// Open opens a repository. fault.NotFound: the store is empty. fault.Denied: a key or the id is not this vault's.
+// fault.Corrupt: index or journal are damaged. fault.Unavailable: another process has it open.
+func Open(ctx context.Context, c Config) (*Repository, error) {
+	vault, err := seal.ParseVaultID(c.Vault)
+	if err != nil {
+		return nil, err
+	}
+	if c.Clock == nil || c.Store == nil {
+		return nil, fault.New(fault.Invalid, "a repository needs a store and a clock")
+	}
+	r := &Repository{store: c.Store, clock: c.Clock, registry: c.Registry, workers: c.Workers, trust: c.TrustMemory, log: c.Log}
+	if r.maint, err = seal.NewMaint(c.Maint, vault); err != nil {
+		return nil, err
+	}
+	if c.Root != nil {
+		if r.root, err = seal.NewRoot(c.Root, vault); err != nil {
+			return nil, err
+		}
+		r.cutter = chunk.NewCutter(chunk.Default, r.root.Gear())
+	}
+	if r.desc, err = authenticate(ctx, &c, vault, r.root, r.maint); err != nil {
+		return nil, err
+	}
+	if r.workers <= 0 {
+		r.workers = runtime.GOMAXPROCS(0)
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.log = r.log.With("vault", c.Vault)
+	if r.registry == nil {
+		r.registry = NewRegistry()
+	}
+	r.dirs = newDirCache(r)
+	r.codecs.New = func() any { return chunk.NewCodec() }
+	if r.v, err = r.registry.acquire(ctx, vault, c.Store, r.maint); err != nil {
+		return nil, err
+	}
+	r.close = sync.OnceFunc(func() { r.registry.drop(r.v) })
+	return r, nil
+}
+
+// Close ends the use of the repository. Operations under way must have returned.
+func (r *Repository) Close() error {
+	r.close()
+	return nil
+}
+
+// Descriptor returns the authenticated descriptor.
+func (r *Repository) Descriptor() Descriptor { return r.desc }
+
+// record reads a commit record, whatever the journal says about it. fault.NotFound, fault.Corrupt.
+func (r *Repository) record(ctx context.Context, id string) (*record, error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	r.v.mu.RLock()
+	rec := r.v.records[id]
+	r.v.mu.RUnlock()
+	if rec != nil && (rec.open || r.root == nil) {
+		return rec, nil
+	}
+	data, err := blob.Get(ctx, r.store, pointName(id), maxSmall)
+	if fault.Is(err, fault.NotFound) {
+		return nil, noPoint(id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rec, err = decodeRecord(id, data, r.root, r.maint); err != nil {
+		return nil, err
+	}
+	r.v.mu.Lock()
+	r.v.records[id] = rec
+	r.v.mu.Unlock()
+	return rec, nil
+}
+
+// live returns the record of a recovery point that is not forgotten, and its retention.
+func (r *Repository) live(ctx context.Context, id string) (rec *record, retain time.Time, locked bool, err error) {
+	if rec, err = r.record(ctx, id); err != nil {
+		return nil, retain, false, err
+	}
+	p, _, err := r.v.journal.state(ctx, id)
+	if err != nil {
+		return nil, retain, false, err
+	}
+	if p.forgotten {
+		return nil, retain, false, noPoint(id)
+	}
+	retain, locked = mergeRetention(rec, p)
+	return rec, retain, locked, nil
+}
+
+// stored lists the ids of all commit records in the store.
+func (r *Repository) stored(ctx context.Context) (ids []string, err error) {
+	err = r.store.List(ctx, pointsPrefix, func(i blob.Info) error {
+		ids = append(ids, strings.TrimPrefix(i.Name, pointsPrefix))
+		return nil
+	})
+	return ids, err
+}
+
+// List returns the recovery points, in the order of their ids. A commit record that is missing or damaged is fault.Corrupt:
+// Check says more.
+func (r *Repository) List(ctx context.Context) ([]Commit, error) {
+	recs, points, err := r.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Commit, len(recs))
+	for i, rec := range recs {
+		out[i] = rec.commit(mergeRetention(rec, points[rec.id]))
+	}
+	return out, nil
+}
+
+// all reads the records of all live recovery points. It fails when one that the journal knows is missing, so that whoever
+// decides what is needed never decides without it.
+func (r *Repository) all(ctx context.Context) ([]*record, map[string]journaled, error) {
+	// The journal first: what is committed after it only adds records.
+	points, err := r.v.journal.snapshot(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	ids, err := r.stored(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	var recs []*record
+	there := map[string]bool{}
+	for _, id := range ids {
+		there[id] = true
+		if points[id].forgotten {
+			continue
+		}
+		rec, err := r.record(ctx, id)
+		if err != nil {
+			return nil, nil, err
+		}
+		recs = append(recs, rec)
+	}
+	for _, id := range slices.Sorted(maps.Keys(points)) {
+		if !points[id].forgotten && !there[id] {
+			return nil, nil, corrupt(pointName(id), "the commit record of recovery point %s is missing", id)
+		}
+	}
+	return recs, points, nil
+}
+
+// Forget drops a recovery point: from then on it is not found, and the next Prune frees what only it needed. now comes
+// from the trusted clock. fault.State while the recovery point is locked.
+func (r *Repository) Forget(ctx context.Context, id string, now time.Time) error {
+	_, retain, locked, err := r.live(ctx, id)
+	if err != nil {
+		return err
+	}
+	if locked && (retain.IsZero() || now.Before(retain)) {
+		until := "for ever"
+		if !retain.IsZero() {
+			until = "until " + retain.UTC().Format(time.RFC3339)
+		}
+		return fault.New(fault.State, "recovery point %s is locked %s", id, until).WithResource(id)
+	}
+	j := r.v.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.append(ctx, journalEntry{kind: jForget, id: id, at: r.clock.Now()})
+}
+
+// SetRetention changes when a recovery point may be forgotten. A locked one can only be extended and never unlocked
+// (fault.State).
+func (r *Repository) SetRetention(ctx context.Context, id string, until time.Time, locked bool) error {
+	_, retain, was, err := r.live(ctx, id)
+	if err != nil {
+		return err
+	}
+	if was && (!locked || !later(retain, until).Equal(until)) {
+		return fault.New(fault.State, "recovery point %s is locked: its retention can only be extended", id).WithResource(id)
+	}
+	j := r.v.journal
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.append(ctx, journalEntry{kind: jRetention, id: id, at: r.clock.Now(), retain: until.UTC(), locked: locked})
+}
