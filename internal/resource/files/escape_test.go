@@ -103,11 +103,11 @@ func TestHostileRecoveryPointsStayInside(t *testing.T) {
 		"odd objects": {func(string) []tree.Entry {
 			return []tree.Entry{
 				{Path: "none"}, {Path: "unknown", Type: 99}, link("empty", ""), link("nul", "a\x00b"), link("long", strings.Repeat("x", 5000)),
-				{Path: "negative", Type: tree.File, Size: -1}, {Path: "vast", Type: tree.File, Size: 1<<63 - 1},
+				{Path: "negative", Type: tree.File, Size: -1},
 				{Path: strings.Repeat("n", 256), Type: tree.File},
 				{Path: "attribute", Type: tree.File, Xattrs: []tree.Xattr{{Name: "user." + strings.Repeat("a", 300)}}},
 			}
-		}, []string{"none", "unknown", "empty", "nul", "long", "negative", "vast", strings.Repeat("n", 256), "attribute"}},
+		}, []string{"none", "unknown", "empty", "nul", "long", "negative", strings.Repeat("n", 256), "attribute"}},
 		"privileges in every disguise": {func(string) []tree.Entry {
 			return []tree.Entry{
 				{Path: "suid", Type: tree.File, Mode: 0o4755}, {Path: "sgid", Type: tree.File, Mode: 0o2755}, {Path: "both", Type: tree.File, Mode: 0o106755},
