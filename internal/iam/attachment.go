@@ -82,7 +82,7 @@ func (s *Service) AttachedPolicies(ctx context.Context, account string, r Ref, p
 			return err
 		}
 		for _, a := range arns {
-			if _, _, path, name, ok := splitARN(a); ok && strings.HasPrefix(path, pathPrefix) {
+			if _, _, path, name, ok := SplitARN(a); ok && strings.HasPrefix(path, pathPrefix) {
 				list = append(list, Attached{name, a})
 			}
 		}

@@ -31,7 +31,7 @@ func (s *Service) Find(ctx context.Context, account string, r Ref) (Found, error
 
 // FindByARN looks up a user, group, role or managed policy by its ARN; other ARNs are not found.
 func (s *Service) FindByARN(ctx context.Context, resource string) (Found, error) {
-	account, kind, _, name, ok := splitARN(resource)
+	account, kind, _, name, ok := SplitARN(resource)
 	f := Found{ARN: resource}
 	switch {
 	case !ok:

@@ -216,7 +216,7 @@ func (s *Service) TrustPolicy(ctx context.Context, roleARN string) (Trust, error
 }
 
 func (s *Service) roleByARN(ctx context.Context, roleARN string) (*identity, error) {
-	account, kind, path, name, ok := splitARN(roleARN)
+	account, kind, path, name, ok := SplitARN(roleARN)
 	if !ok || kind != string(KindRole) || name == "" {
 		return nil, noEntity(KindRole, roleARN)
 	}

@@ -28,7 +28,7 @@ func FuzzSplitARN(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		account, kind, path, name, ok := splitARN(s)
+		account, kind, path, name, ok := SplitARN(s)
 		if !ok || name == "" {
 			return
 		}

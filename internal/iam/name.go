@@ -75,8 +75,9 @@ func entityARN(account, kind, path, name string) string {
 	return arn.Make("iam", "", account, kind+path+name)
 }
 
-// splitARN takes an IAM ARN apart; ok is false for another service's or a malformed one.
-func splitARN(s string) (account, kind, path, name string, ok bool) {
+// SplitARN takes an IAM ARN apart: kind is "user", "role", "policy" and so on, path begins and ends with a slash. ok is false for
+// another service's ARN or a malformed one.
+func SplitARN(s string) (account, kind, path, name string, ok bool) {
 	a, err := arn.Parse(s)
 	if err != nil || a.Service != "iam" || a.Region != "" || a.Partition != "aws" {
 		return "", "", "", "", false

@@ -58,7 +58,7 @@ func (s *Service) ValidateAssumeRole(caller access.Principal, in AssumeRole) err
 	if caller.Kind == access.Root {
 		return fault.New(fault.Denied, "Roles may not be assumed by root accounts.")
 	}
-	if _, kind, _, name, ok := splitARN(in.RoleARN); !ok || kind != string(KindRole) || name == "" {
+	if _, kind, _, name, ok := SplitARN(in.RoleARN); !ok || kind != string(KindRole) || name == "" {
 		return invalid("%s is invalid", in.RoleARN)
 	}
 	if !sessionName.MatchString(in.SessionName) {

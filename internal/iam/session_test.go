@@ -303,7 +303,13 @@ func TestTrustDoesNotReachARecreatedPrincipal(t *testing.T) {
 		if !got.Exists || got.Policy.Doc.Text() != trust {
 			w.t.Errorf("trust %+v", got)
 		}
-		w.ok(w.DeleteUser(w.ctx, vault, "u"))
+		w.ok(w.UpdateUser(w.ctx, vault, "u", "v", "/x/"))
+		got, err = w.TrustPolicy(w.ctx, arn)
+		w.ok(err)
+		if renamed := trusting("arn:aws:iam::222222222222:user/x/v"); got.Policy.Doc.Text() != renamed {
+			w.t.Errorf("trust %s, want %s", got.Policy.Doc.Text(), renamed)
+		}
+		w.ok(w.DeleteUser(w.ctx, vault, "v"))
 		r, err := w.Role(w.ctx, prod, "r")
 		w.ok(err)
 		if r.Trust != trusting(u.ID) {
@@ -315,6 +321,16 @@ func TestTrustDoesNotReachARecreatedPrincipal(t *testing.T) {
 		w.ok(err)
 		if got.Policy.Doc.Text() != trusting(u.ID) {
 			w.t.Errorf("trust %s: a new user of the old name is trusted", got.Policy.Doc.Text())
+		}
+		w.role("doomed", byBackup)
+		w.role("s", trusting("arn:aws:sts::111111111111:assumed-role/doomed/x"))
+		doomed, err := w.Role(w.ctx, prod, "doomed")
+		w.ok(err)
+		w.ok(w.DeleteRole(w.ctx, prod, "doomed"))
+		got, err = w.TrustPolicy(w.ctx, "arn:aws:iam::111111111111:role/s")
+		w.ok(err)
+		if got.Policy.Doc == nil || got.Policy.Doc.Text() != trusting(doomed.ID) {
+			w.t.Errorf("trust %+v", got)
 		}
 		got, err = w.TrustPolicy(w.ctx, "arn:aws:iam::111111111111:role/none")
 		w.ok(err)

@@ -12,8 +12,8 @@ import (
 )
 
 // A trust policy names users and roles by ARN, but means those that exist when it is saved: their unique ids are kept beside
-// the document, and where an ARN has come to mean another entity, or none, the document is read with the old id in its place,
-// which matches nobody.
+// the document. Where an ARN has come to mean another entity, or none, the document is read with the ARN that the entity has now,
+// or, when the entity is gone, with its id, which matches nobody.
 
 // checkTrust validates a trust policy and returns the ids of the principals it names, as stored.
 func (s *Service) checkTrust(ctx context.Context, tx *db.Tx, text string) (string, error) {
@@ -58,7 +58,9 @@ func (s *Service) currentTrust(ctx context.Context, tx *db.Tx, r roleRow) (text 
 			return "", nil, err
 		}
 		if now != id {
-			gone[p] = id
+			if gone[p], err = currentName(ctx, tx, id); err != nil {
+				return "", nil, err
+			}
 		}
 	}
 	if len(gone) == 0 {
@@ -74,6 +76,23 @@ func (s *Service) currentTrust(ctx context.Context, tx *db.Tx, r roleRow) (text 
 		}
 		return p
 	}), accounts, nil
+}
+
+// currentName returns the ARN that the user or role with an id has now, or the id when there is none: users can be renamed.
+func currentName(ctx context.Context, tx *db.Tx, id string) (string, error) {
+	if role, _, session := strings.Cut(id, ":"); session { // the role is gone, and so are its sessions
+		return role, nil
+	}
+	kind := KindRole
+	if strings.HasPrefix(id, prefixUser) {
+		kind = KindUser
+	}
+	e := entity{kind: kind}
+	err := tx.QueryRow(ctx, `SELECT `+kind.columns()+` FROM `+kind.table()+` WHERE id = ?`, id).Scan(e.scan()...)
+	if db.NoRows(err) {
+		return id, nil
+	}
+	return e.arn(), err
 }
 
 // principalID resolves what may stand as an AWS principal in a policy: an account (its own id), a user, a role, a session
@@ -98,7 +117,7 @@ func principalID(ctx context.Context, tx *db.Tx, principal string) (string, erro
 		}
 		return e.id + ":" + session, nil
 	}
-	account, kind, path, name, ok := splitARN(principal)
+	account, kind, path, name, ok := SplitARN(principal)
 	switch {
 	case !ok:
 		return "", nil

@@ -102,6 +102,26 @@ func onEntity[In any](a api, action string, kind iam.Kind, name func(*In) *strin
 	})
 }
 
+// onRenamed is the row of an operation that changes an entity's name or path: the action must be allowed on the entity as it is
+// and as it will be, or whoever may act under one path could move entities to another.
+func onRenamed[In any](a api, action string, kind iam.Kind, name, newName, newPath func(*In) *string) wire.Checks[In] {
+	old := onEntity(a, action, kind, name)
+	return func(ctx context.Context, c wire.Caller, in *In) ([]access.Check, error) {
+		checks, err := old(ctx, c, in)
+		if err != nil || aws.ToString(newName(in)) == "" && aws.ToString(newPath(in)) == "" {
+			return checks, err
+		}
+		_, _, path, last, _ := iam.SplitARN(checks[0].Resource)
+		if n := aws.ToString(newName(in)); n != "" {
+			last = n
+		}
+		if p := aws.ToString(newPath(in)); p != "" {
+			path = p
+		}
+		return append(checks, access.Check{Action: action, Resource: iam.NewARN(c.Account, string(kind), path, last)}), nil
+	}
+}
+
 // onNew is the row of an operation that makes a user, group, role or policy.
 func onNew[In any](action, kind string, path, name func(*In) *string, fills ...fill[In]) wire.Checks[In] {
 	return row(action, func(_ context.Context, c wire.Caller, in *In) (string, access.Context, error) {

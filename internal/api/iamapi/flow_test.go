@@ -284,3 +284,17 @@ func TestPaginatorsSeeEverything(t *testing.T) {
 		t.Errorf("%d policies", len(seen))
 	}
 }
+
+func TestAnEntityCannotBeMovedToWhereItsMoverMayNotAct(t *testing.T) {
+	n, root := newNode(t)
+	helper := n.user(root, "helper", "")
+	_, err := n.iamAs(root).PutUserPolicy(n.ctx, &awsiam.PutUserPolicyInput{UserName: aws.String("helper"), PolicyName: aws.String("p"), PolicyDocument: allowing("iam:UpdateUser", "arn:aws:iam::999999999999:user/team/*")})
+	n.ok(err)
+	_, err = n.iamAs(root).CreateUser(n.ctx, &awsiam.CreateUserInput{UserName: aws.String("u"), Path: aws.String("/team/")})
+	n.ok(err)
+	c := n.iamAs(helper)
+	_, err = c.UpdateUser(n.ctx, &awsiam.UpdateUserInput{UserName: aws.String("u"), NewPath: aws.String("/admins/")})
+	n.refused(err, "AccessDenied", "arn:aws:iam::999999999999:user/admins/u")
+	_, err = c.UpdateUser(n.ctx, &awsiam.UpdateUserInput{UserName: aws.String("u"), NewUserName: aws.String("v"), NewPath: aws.String("/team/x/")})
+	n.ok(err)
+}
