@@ -3,6 +3,7 @@ package backupapi_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
@@ -18,7 +19,7 @@ import (
 	"strongroom/internal/authz"
 	"strongroom/internal/backup"
 	"strongroom/internal/clock"
-	"strongroom/internal/db/dbtest"
+	"strongroom/internal/db"
 	"strongroom/internal/job"
 	"strongroom/internal/policy"
 	"strongroom/internal/wire"
@@ -34,19 +35,22 @@ const (
 
 // node serves the adapter as a node would: signatures, authorization with the vaults' policies, the service, a catalog.
 type node struct {
-	t       *testing.T
+	t       testing.TB
 	url     string
+	handler http.Handler
 	service *backup.Service
 	jobs    *job.Queue
 	clock   *clock.Fake
 	allow   map[string]string // identity policy by account; absent: everything
 }
 
-func start(t *testing.T) *node {
+func start(t testing.TB) *node {
 	t.Helper()
 	ctx := t.Context()
 	c := clock.NewFake(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	d := dbtest.Open(t, filepath.Join(t.TempDir(), "catalog.db"), c.Now)
+	d, err := db.Open(ctx, db.Config{URL: filepath.Join(t.TempDir(), "catalog.db"), Now: c.Now})
+	must(t, err)
+	t.Cleanup(func() { d.Close() })
 	jobs, err := job.Open(ctx, job.Config{DB: d, Clock: c})
 	must(t, err)
 	s, err := backup.New(ctx, backup.Config{DB: d, Clock: c, Keys: keys{}, Roles: roles{}, Org: org{}, Jobs: jobs})
@@ -66,7 +70,7 @@ func start(t *testing.T) *node {
 	must(t, err)
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	n.url = server.URL
+	n.url, n.handler = server.URL, h
 	return n
 }
 
@@ -121,7 +125,7 @@ func (n *node) purge() {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +133,7 @@ func must(t *testing.T, err error) {
 }
 
 // refused checks the exception that a call ended with, and its text if one is given.
-func refused(t *testing.T, err error, code, text string) {
+func refused(t testing.TB, err error, code, text string) {
 	t.Helper()
 	var e smithy.APIError
 	if !errors.As(err, &e) || e.ErrorCode() != code || text != "" && e.ErrorMessage() != text {
