@@ -24,3 +24,10 @@ func (s *Server) authenticate(ctx context.Context, accessKeyID, sessionToken str
 func (s *Server) authorize(ctx context.Context, c wire.Caller, checks []access.Check) error {
 	return s.authz.Authorize(ctx, c.Principal, c.Env, checks...)
 }
+
+// record notes that an access key was used; it writes nothing (iam.Run does, once a minute).
+func (s *Server) record(_ context.Context, e wire.Event) {
+	if e.Caller.AccessKeyID != "" {
+		s.iam.RecordUse(e.Caller.AccessKeyID, e.Service, e.Caller.Env.Region)
+	}
+}

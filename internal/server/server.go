@@ -305,6 +305,13 @@ func (s *Server) store(region, vaultID string) (blob.Store, error) {
 	return nil, s.checkRegion(region)
 }
 
+// services are what the node speaks; docs/compatibility.md lists their operations, and a test compares.
+func (s *Server) services() []wire.Service {
+	return []wire.Service{
+		backupapi.Service(s.backup), orgapi.Service(s.org), kmsapi.Service(s.kms), iamapi.Service(s.iam), stsapi.Service(s.iam), nodeapi.Service(s.checker),
+	}
+}
+
 func (s *Server) openWire() error {
 	var regions []string
 	for _, r := range s.cfg.Regions {
@@ -312,10 +319,8 @@ func (s *Server) openWire() error {
 	}
 	var err error
 	s.handler, err = wire.NewHandler(wire.Config{
-		Services: []wire.Service{
-			backupapi.Service(s.backup), orgapi.Service(s.org), kmsapi.Service(s.kms), iamapi.Service(s.iam), stsapi.Service(s.iam), nodeapi.Service(s.checker),
-		},
-		Regions: regions, Clock: s.cfg.Clock, Authenticate: s.authenticate, Authorize: s.authorize, Log: s.cfg.Log,
+		Services: s.services(),
+		Regions:  regions, Clock: s.cfg.Clock, Authenticate: s.authenticate, Authorize: s.authorize, Audit: s.record, Log: s.cfg.Log,
 	})
 	return err
 }
