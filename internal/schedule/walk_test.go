@@ -180,3 +180,30 @@ func inUTC(list []time.Time) []string {
 	}
 	return out
 }
+
+// Every local time of day has exactly one run on every local day of a year, in zones with all sorts of clock changes. Where a
+// run falls into a gap that reaches over midnight, it is the first instant of the next day.
+func TestAYearHasOneRunADayInEveryZone(t *testing.T) {
+	t.Parallel()
+	for _, zone := range []string{
+		"Etc/UTC", "Europe/Berlin", "Europe/London", "Europe/Lisbon", "America/New_York", "America/St_Johns", "America/Santiago", "America/Havana", "America/Asuncion",
+		"America/Sao_Paulo", "Africa/Cairo", "Africa/Casablanca", "Asia/Beirut", "Asia/Jerusalem", "Asia/Kathmandu", "Asia/Tokyo", "Australia/Lord_Howe",
+		"Australia/Adelaide", "Pacific/Auckland", "Pacific/Chatham",
+	} {
+		begin := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+		end := begin.AddDate(1, 0, 0)
+		for minute := 0; minute < 24*60; minute += 15 {
+			e := mustParse(t, fmt.Sprintf("cron(%d %d * * ? *)", minute%60, minute/60), zone)
+			n, last := 0, time.Time{}
+			for at := range e.Between(begin, end) {
+				if n++; n > 1 && (at.Sub(last) < 22*time.Hour || at.Sub(last) > 26*time.Hour) {
+					t.Errorf("%s %v: %v follows %v", zone, e, at, last)
+				}
+				last = at
+			}
+			if n != 365 {
+				t.Errorf("%s %v: %d runs in a year", zone, e, n)
+			}
+		}
+	}
+}
