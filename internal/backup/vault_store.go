@@ -53,7 +53,12 @@ func scanVault(r scanner) (Vault, error) {
 	return v, json.Unmarshal([]byte(events), &v.Notifications.Events)
 }
 
+// insertVault adds a vault. A grant that a deleted vault of the same name left on the same key is the new vault's now, so
+// nobody may give it back for the old one.
 func insertVault(ctx context.Context, tx *db.Tx, v Vault) error {
+	if _, err := tx.Exec(ctx, "UPDATE retired_repository SET key_grant = '' WHERE key_arn = ? AND key_grant = ?", v.KeyARN, v.KeyGrant); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, "INSERT INTO vault ("+vaultColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', 0, NULL, NULL, 0, 0, '', '[]')",
 		v.Account, v.Region, v.Name, v.Repository, v.KeyARN, v.KeyGrant, number(v.ServiceKey), v.CreatorRequestID, db.Micros(v.Created))
 	return err

@@ -227,6 +227,21 @@ func TestDeleteVault(t *testing.T) {
 	})
 }
 
+func TestGrantThatCouldNotBeReleasedPassesToTheNextVaultOfTheName(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, f *fixture) {
+		old := f.vault("main")
+		must(t, f.DeleteVault(t.Context(), testAccount, testRegion, "main"))
+		f.keys.grants[old.KeyARN+old.ARN()] = old.KeyGrant // as if the release had failed
+		v := f.vault("main")
+		list, err := f.RetiredRepositories(t.Context())
+		must(t, err)
+		if v.KeyGrant != old.KeyGrant || len(list) != 1 || list[0].KeyGrant != "" {
+			t.Fatalf("the new vault's grant %s is still to be retired: %+v", v.KeyGrant, list)
+		}
+	})
+}
+
 func TestVaultPolicyIsParsedStrictlyAndGuardsItsRecoveryPoints(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, f *fixture) {
