@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"strongroom/internal/resource"
@@ -130,4 +131,50 @@ func BenchmarkWalkAndRead(b *testing.B) {
 		src.Close()
 	}
 	b.ReportMetric(float64(len(entries)*b.N)/b.Elapsed().Seconds(), "objects/s")
+}
+
+// Pieces of the sizes that content-defined chunks have, from two goroutines.
+func BenchmarkRestoreLargeFile(b *testing.B) {
+	const size = 1 << 30
+	place := b.TempDir()
+	data := make([]byte, 4<<20)
+	for i := range data {
+		data[i] = byte(i * 7 >> 3)
+	}
+	for i := 0; b.Loop(); i++ {
+		ctx := context.Background()
+		r, err := New(Config{Root: place}).Target(ctx, resource.Request{ID: fmt.Sprint(i), CreatedAt: day})
+		if err != nil {
+			b.Fatal(err)
+		}
+		w, err := r.Create(ctx, &tree.Entry{Path: "image", Type: tree.File, Mode: 0o600, Size: size})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for half := range int64(2) {
+			wg.Go(func() {
+				for off := half * size / 2; off < (half+1)*size/2; {
+					n := min(200_000+off%800_001, (half+1)*size/2-off)
+					if _, err := w.WriteAt(data[:n], off); err != nil {
+						b.Error(err)
+						return
+					}
+					off += n
+				}
+			})
+		}
+		wg.Wait()
+		if err := w.Close(); err != nil {
+			b.Fatal(err)
+		}
+		if err := r.Finish(ctx); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		r.Close()
+		os.RemoveAll(filepath.Join(place, r.Location()))
+		b.StartTimer()
+	}
+	b.SetBytes(size)
 }
