@@ -7,7 +7,6 @@ import (
 	"strongroom/internal/arn"
 	"strongroom/internal/db"
 	"strongroom/internal/fault"
-	"strongroom/internal/ident"
 	"strongroom/internal/schedule"
 )
 
@@ -84,8 +83,6 @@ func (r RecoveryPoint) Usable() bool {
 func PointARN(account, region, id string) string {
 	return arn.Make("backup", region, account, "recovery-point:"+id)
 }
-
-func newPointARN(account, region string) string { return PointARN(account, region, ident.UUID()) }
 
 func errNoPoint(name string) error {
 	return fault.New(fault.NotFound, "Cannot find recovery point %s.", name).WithCode("Point").WithResource(name)
