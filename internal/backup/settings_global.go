@@ -88,18 +88,3 @@ func (s *Service) UpdateGlobalSettings(ctx context.Context, account string, chan
 		return nil
 	})
 }
-
-// crossAccountEnabled reports whether the organization allows copies between its accounts.
-func crossAccountEnabled(ctx context.Context, tx *db.Tx, orgID string) (bool, error) {
-	settings, _, err := organizationSettings(ctx, tx, orgID)
-	return settings[CrossAccountBackup] == "true", err
-}
-
-// CrossAccountEnabled is crossAccountEnabled in a transaction of its own.
-func (s *Service) CrossAccountEnabled(ctx context.Context, orgID string) (on bool, err error) {
-	err = s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
-		on, err = crossAccountEnabled(ctx, tx, orgID)
-		return err
-	})
-	return on, err
-}
