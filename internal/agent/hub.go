@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -177,4 +178,23 @@ func parseARN(account, text string) (region, id string, err error) {
 		return "", "", fault.New(fault.NotFound, "no agent declares the resource %s", text).WithResource(text)
 	}
 	return a.Region, name, nil
+}
+
+// Sweep removes the partial directories that interrupted restores have left below the restore roots. A node runs it once
+// after its start; a restore that is tried again does not depend on it. Directories of declared resources are not swept:
+// there, only a further attempt of the same restore removes what an earlier one left.
+func (h *Hub) Sweep(ctx context.Context) error {
+	var errs []error
+	for _, f := range h.Files() {
+		for _, id := range f.restored() {
+			removed, err := files.New(files.Config{Root: f.Restore.Root, Dir: id}).Sweep(ctx)
+			for _, name := range removed {
+				h.log.Info("an interrupted restore is removed", "resource", fileSystemARN(f.Account, f.Region, id), "name", name)
+			}
+			if err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -178,6 +178,28 @@ func TestAFailedRestoreLeavesNoFileSystem(t *testing.T) {
 	}
 }
 
+func TestASweepTakesBackInterruptedRestores(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	arn, dir := h.restore(t, vault, RestoreRequest{JobID: "done", NewFileSystem: true, CreationToken: "kept"})
+	kept := filepath.Join(h.vaultRoot, arn[strings.LastIndexByte(arn, '/')+1:])
+	for _, place := range []string{kept, filepath.Join(h.vaultRoot, "fs-00000000")} {
+		if err := os.MkdirAll(filepath.Join(place, ".aws-backup-restore_2026-03-04T05-06-07-890Z.0123456789abcdef.partial/a"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := os.ReadDir(kept)
+	if err != nil || len(names) != 1 || names[0].Name() != dir {
+		t.Errorf("%v %v", names, err)
+	}
+	if exists(filepath.Join(h.vaultRoot, "fs-00000000")) {
+		t.Error("a file system that never held anything stays")
+	}
+}
+
 func TestRestoresThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)

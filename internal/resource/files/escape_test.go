@@ -281,6 +281,35 @@ func TestAnInterruptedRestoreIsDiscardedByTheNextAttempt(t *testing.T) {
 	}
 }
 
+func TestASweepRemovesOnlyWhatNobodyGoesOnWith(t *testing.T) {
+	t.Parallel()
+	root := tempDir(t)
+	p := New(Config{Root: root, Dir: "fs-01234567"})
+	at := func(id string) *target {
+		r, err := p.Target(t.Context(), resource.Request{ID: id, CreatedAt: day, Create: true})
+		must(t, err)
+		t.Cleanup(func() { r.Close() })
+		put(t, r.(*target), tree.Entry{Path: "a/file", Type: tree.File})
+		return r.(*target)
+	}
+	alive, crashed := at("alive"), at("crashed")
+	unix.Close(crashed.root)
+	other, err := unix.Open("/", unix.O_PATH, 0)
+	must(t, err)
+	crashed.root = other
+	mine := filepath.Join(root, "fs-01234567", ".aws-backup-restore_mine.partial")
+	must(t, os.Mkdir(mine, 0o700))
+	removed, err := p.Sweep(t.Context())
+	if err != nil || len(removed) != 1 || removed[0] != crashed.partial {
+		t.Fatalf("%q %v", removed, err)
+	}
+	must(t, alive.Finish(t.Context()))
+	must(t, alive.Close())
+	if _, err := os.Stat(mine); err != nil {
+		t.Error(err)
+	}
+}
+
 // Sandboxes deny openat2; what replaces it must be as strict.
 func TestPathsAreResolvedAlikeWithoutOpenat2(t *testing.T) {
 	t.Parallel()

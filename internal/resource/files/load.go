@@ -172,6 +172,10 @@ func (l *loader) lookAt(d *dir, i int, batch []node) {
 			n.Problem = problemOf(err)
 			continue
 		}
+		if n.Type == 0 {
+			n.Problem = "is of a type that cannot be kept"
+			continue
+		}
 		l.owners.name(&n.Entry)
 		if n.Type == tree.Dir {
 			continue // read through its own descriptor when it is opened

@@ -71,12 +71,44 @@ func (p *Provider) Target(_ context.Context, r resource.Request) (resource.Resto
 	t, err := begin(fd, p.Options, r)
 	if err != nil {
 		unix.Close(fd)
+		if r.Create && p.Dir != "" {
+			p.removeEmpty()
+		}
 		return nil, err
 	}
 	if r.Create && p.Dir != "" {
 		t.undo = p.removeEmpty
 	}
 	return t, nil
+}
+
+// Sweep removes what restores that nobody goes on with have left in the place: partial directories without an owner. One
+// that is being filled, by this process or another one of this host, is left alone.
+func (p *Provider) Sweep(ctx context.Context) (removed []string, err error) {
+	fd, err := p.open(false)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	names, err := partials(fd)
+	if err != nil {
+		return nil, p.unreachable(err)
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return removed, err
+		}
+		switch err := discard(fd, name); {
+		case err == nil:
+			removed = append(removed, name)
+		case !fault.Is(err, fault.Conflict):
+			return removed, err
+		}
+	}
+	if len(removed) > 0 && p.Dir != "" {
+		p.removeEmpty()
+	}
+	return removed, nil
 }
 
 // open opens the place for reading, making Dir first if create is set.

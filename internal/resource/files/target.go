@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"sync"
 	"sync/atomic"
 
@@ -67,6 +68,25 @@ func partialName(r resource.Request) string {
 	return "." + finalName(r) + "." + hex.EncodeToString(sum[:8]) + ".partial"
 }
 
+var partialPattern = regexp.MustCompile(`^\.aws-backup-restore_[0-9TZ-]{24}\.[0-9a-f]{16}\.partial$`)
+
+// partials lists the partial directories in place.
+func partials(place int) ([]string, error) {
+	fd, err := openat(place, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	all, _, err := readNames(fd, make([]byte, 64<<10), false)
+	var out []string
+	for i := range all.len() {
+		if partialPattern.MatchString(all.name(i)) {
+			out = append(out, all.name(i))
+		}
+	}
+	return out, err
+}
+
 // begin makes the partial directory in place, discarding what an earlier attempt of the same restore left. On success the
 // target owns place.
 func begin(place int, o Options, r resource.Request) (*target, error) {
@@ -92,6 +112,7 @@ func begin(place int, o Options, r resource.Request) (*target, error) {
 		return nil, cannotBegin(err)
 	}
 	if t.root, err = openat(place, t.partial, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		unix.Unlinkat(place, t.partial, unix.AT_REMOVEDIR)
 		return nil, cannotBegin(err)
 	}
 	if err := t.secure(); err != nil {
