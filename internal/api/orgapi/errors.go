@@ -47,6 +47,9 @@ func constraintError(v wire.Violation) error {
 	}
 	leaf, _, _ = strings.Cut(leaf, "[")
 	member := screaming(leaf)
+	if member == "FILTER" { // AWS names it by what it holds
+		member = "POLICY_TYPE"
+	}
 	reason := map[wire.Rule]string{
 		wire.Required: "INPUT_REQUIRED", wire.MinLength: "MIN_LENGTH_EXCEEDED", wire.MaxLength: "MAX_LENGTH_EXCEEDED", wire.MinValue: "MIN_VALUE_EXCEEDED",
 		wire.MaxValue: "MAX_VALUE_EXCEEDED", wire.Pattern: "INVALID_PATTERN", wire.Enum: "INVALID_ENUM",
