@@ -81,7 +81,7 @@ func (s *Service) BeginBackup(ctx context.Context, l job.Lease) (w BackupWork, e
 	return w, err
 }
 
-// leasedBackup checks the lease and reads its job. A lease without a job is completed.
+// leasedBackup checks the lease and reads its job.
 func (s *Service) leasedBackup(ctx context.Context, tx *db.Tx, l job.Lease) (BackupJob, error) {
 	if err := l.Check(ctx, tx); err != nil {
 		return BackupJob{}, err

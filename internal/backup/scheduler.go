@@ -72,6 +72,7 @@ func (s *Service) NextSchedule(ctx context.Context) (at time.Time, ok bool, err 
 const (
 	schedulePoll  = time.Minute
 	scheduleRetry = 10 * time.Second
+	scheduleFloor = 10 * time.Millisecond // a rule that another node is moving on is due until it has
 )
 
 // RunScheduler calls RunSchedules whenever something is due, until ctx ends.
@@ -84,7 +85,7 @@ func (s *Service) RunScheduler(ctx context.Context) error {
 			}
 			wait = scheduleRetry // what failed is still due
 		} else if at, ok, err := s.NextSchedule(ctx); err == nil && ok {
-			wait = min(wait, at.Sub(s.Clock.Now()))
+			wait = max(min(wait, at.Sub(s.Clock.Now())), scheduleFloor)
 		}
 		select {
 		case <-ctx.Done():

@@ -357,3 +357,25 @@ func TestAYearOfSchedules(t *testing.T) {
 		}
 	}
 }
+
+func TestOldJobsAreForgottenAndWaitingOnesAreNot(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, f *fixture) {
+		ctx := context.Background()
+		f.vault("main")
+		f.declare(testFS)
+		old := f.start(BackupRequest{Token: "t"})
+		must(t, f.StopBackup(ctx, testAccount, testRegion, old.ID))
+		waits := f.start(BackupRequest{StartMinutes: schedule.MaxStartMinutes})
+		if n, err := f.ForgetJobs(ctx); err != nil || n != 0 {
+			t.Fatal(n, err)
+		}
+		f.clock.Advance(jobKept + time.Second)
+		if n, err := f.ForgetJobs(ctx); err != nil || n != 2 { // the job and its token
+			t.Fatal(n, err)
+		}
+		if f.job(waits.ID).State != StateCreated {
+			t.Fatal("a waiting job was touched")
+		}
+	})
+}
