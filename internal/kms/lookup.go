@@ -134,23 +134,32 @@ func grantsFor(ctx context.Context, tx *db.Tx, keyID string, check access.Check,
 }
 
 // retireRight turns the right to retire a grant, which policies can only take away, into one that the evaluator understands: a grant
-// to the caller itself.
+// to the caller itself, or to its account when the caller is not named but belongs to the account that is. Then the account
+// decides by its own policies who of it may.
 func retireRight(ctx context.Context, tx *db.Tx, keyID string, check access.Check, p access.Principal) ([]policy.Grant, error) {
 	id := first(check.Context[grantIDKey])
 	grants, err := grantsWhere(ctx, tx, "g.key = ? AND g.id = ?", keyID, id)
 	if err != nil || len(grants) == 0 || !grants[0].RetirableBy(p) {
 		return nil, err
 	}
-	return []policy.Grant{{ID: id, Grantee: p.ARN, IssuingAccount: p.Account, Operations: []string{"RetireGrant"}}}, nil
+	grantee := arn.Root(p.Account)
+	if grants[0].retirableBy(func(name string) bool { return name == p.ARN || name == p.PolicyARN() }) {
+		grantee = p.ARN
+	}
+	return []policy.Grant{{ID: id, Grantee: grantee, IssuingAccount: p.Account, Operations: []string{"RetireGrant"}}}, nil
 }
 
 // RetirableBy says whether p may retire the grant: it is the retiring principal, of the account that issued it, or the grantee of a
-// grant that includes RetireGrant.
+// grant that includes RetireGrant. Whoever is only of a named account needs its policies' permission besides.
 func (g Grant) RetirableBy(p access.Principal) bool {
-	is := func(name string) bool {
-		return name != "" && (name == p.ARN || name == p.PolicyARN() || p.Account != "" && name == arn.Root(p.Account))
-	}
-	return is(g.Retiring) || is(g.Issuer) || is(g.Grantee) && slices.Contains(g.Ops, "RetireGrant")
+	return g.retirableBy(func(name string) bool {
+		return name == p.ARN || name == p.PolicyARN() || p.Account != "" && name == arn.Root(p.Account)
+	})
+}
+
+func (g Grant) retirableBy(is func(string) bool) bool {
+	named := func(name string) bool { return name != "" && is(name) }
+	return named(g.Retiring) || named(g.Issuer) || named(g.Grantee) && slices.Contains(g.Ops, "RetireGrant")
 }
 
 // covers says whether this grant, if it allows CreateGrant, allows to create the grant that a check describes: no operation
