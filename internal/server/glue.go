@@ -54,9 +54,13 @@ func (k vaultKeys) BindVault(ctx context.Context, caller access.Principal, env a
 	if key.State != kms.Enabled {
 		return "", fault.New(fault.Invalid, "KMS key is either disabled or pending deletion or access to KMS key is denied: %s is %s", keyARN, key.State)
 	}
+	issuer := caller.Account
+	if issuer == "" { // the backup service itself, for a service-managed key
+		issuer = key.Account
+	}
 	// The same name and properties give the same grant again.
 	g, _, err := k.s.kms.CreateGrant(ctx, keyARN, kms.NewGrant{
-		Issuer: caller.Account, Name: grantName(vaultARN), Grantee: backupService, Retiring: backupService, Operations: vaultOperations,
+		Issuer: issuer, Name: grantName(vaultARN), Grantee: backupService, Retiring: backupService, Operations: vaultOperations,
 		Subset: map[string]string{"aws:backup:backup-vault": vaultARN}, Service: true,
 	})
 	return g.ID, err

@@ -34,6 +34,8 @@ func Service(s *iam.Service) wire.Service {
 			wire.Op("GetAccessKeyInfo", nil, nil, nil, mayGetAccessKeyInfo, a.getAccessKeyInfo),
 		},
 		KnownNames: knownNames(), Exception: exception, Constraints: constraints(),
+		// Clients do not sign these, and shall learn that they are not implemented rather than that a signature is missing.
+		Unsigned: []string{"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"},
 	}
 }
 
