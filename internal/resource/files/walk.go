@@ -65,10 +65,10 @@ func (s *source) Walk(ctx context.Context, emit func(tree.Item) error) error {
 	if err != nil {
 		return err
 	}
+	w.stack = append(w.stack, root)
 	if err := emit(tree.Item{Entry: root.self.Entry}); err != nil {
 		return err
 	}
-	w.stack = append(w.stack, root)
 	for len(w.stack) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
