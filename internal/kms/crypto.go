@@ -28,10 +28,11 @@ func (s *Service) Encrypt(ctx context.Context, keyARN string, plain []byte, encC
 		return Sealed{}, errInvalid("Plaintext must have 1 to %d bytes", maxPlain)
 	}
 	var out Sealed
-	return out, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		out, err = s.encrypt(ctx, tx, keyARN, plain, encCtx)
 		return err
 	})
+	return out, err
 }
 
 func (s *Service) encrypt(ctx context.Context, tx *db.Tx, keyARN string, plain []byte, encCtx map[string]string) (Sealed, error) {

@@ -58,11 +58,12 @@ func (s *Service) ScheduleDeletion(ctx context.Context, keyARN string, days int)
 		}
 	}
 	// A recovery point that is written between the question and this transaction is caught by destroyDue, which asks again.
-	return k, s.change(ctx, keyARN, toManage, func(_ context.Context, tx *db.Tx, c *Key) error {
+	err = s.change(ctx, keyARN, toManage, func(_ context.Context, tx *db.Tx, c *Key) error {
 		c.State, c.PendingDays, c.Deletion = PendingDeletion, days, tx.Now.Add(time.Duration(days)*day)
 		k = *c
 		return nil
 	})
+	return k, err
 }
 
 // CancelDeletion makes the key Disabled again.

@@ -66,9 +66,10 @@ func (s *Service) CreateKey(ctx context.Context, caller access.Principal, n NewK
 	} else if err := s.validPolicy(ctx, caller, k, n.BypassLockout, k.Policy); err != nil {
 		return Key{}, err
 	}
-	return k, s.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
 		return s.insertKey(ctx, tx, &k, n.Tags)
 	})
+	return k, err
 }
 
 func (s *Service) insertKey(ctx context.Context, tx *db.Tx, k *Key, tags map[string]string) error {
@@ -88,10 +89,11 @@ func (s *Service) insertKey(ctx context.Context, tx *db.Tx, k *Key, tags map[str
 // Describe returns the key; NotFound when there is none, also after its destruction.
 func (s *Service) Describe(ctx context.Context, keyARN string) (Key, error) {
 	var k Key
-	return k, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		k, err = keyByARN(ctx, tx, keyARN)
 		return err
 	})
+	return k, err
 }
 
 // UpdateDescription replaces the description.

@@ -59,7 +59,7 @@ func (s *Service) Resolve(ctx context.Context, account, region, id string, alias
 		return Ref{}, fault.New(fault.NotFound, "Invalid keyId '%s'", name)
 	}
 	ref := Ref{ARN: keyARN(owner, region, name)}
-	return ref, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var n int64
 		if err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM kms_key WHERE id = ? AND account = ? AND region = ?", name, owner, region).Scan(&n); err != nil {
 			return fmt.Errorf("resolve key: %w", err)
@@ -67,11 +67,12 @@ func (s *Service) Resolve(ctx context.Context, account, region, id string, alias
 		ref.Exists = n == 1
 		return nil
 	})
+	return ref, err
 }
 
 func (s *Service) resolveAlias(ctx context.Context, owner, region, name string) (Ref, error) {
 	ref := Ref{ARN: arn.Make("kms", region, owner, name), Alias: name}
-	return ref, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
 		var key string
 		err := tx.QueryRow(ctx, "SELECT key FROM kms_alias WHERE account = ? AND region = ? AND name = ?", owner, region, name).Scan(&key)
 		if db.NoRows(err) {
@@ -83,6 +84,7 @@ func (s *Service) resolveAlias(ctx context.Context, owner, region, name string) 
 		ref.ARN, ref.Exists = keyARN(owner, region, key), true
 		return nil
 	})
+	return ref, err
 }
 
 func splitKeyARN(name string) (account, region, id string, err error) {

@@ -60,7 +60,7 @@ func (s *Service) Untag(ctx context.Context, keyARN string, names []string) erro
 // Tags returns the key's tags, never nil.
 func (s *Service) Tags(ctx context.Context, keyARN string) (map[string]string, error) {
 	var out map[string]string
-	return out, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
 		k, err := keyByARN(ctx, tx, keyARN)
 		if err != nil {
 			return err
@@ -68,6 +68,7 @@ func (s *Service) Tags(ctx context.Context, keyARN string) (map[string]string, e
 		out, err = tagsOf(ctx, tx, k.ID)
 		return err
 	})
+	return out, err
 }
 
 func putTags(ctx context.Context, tx *db.Tx, keyID string, tags map[string]string) error {

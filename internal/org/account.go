@@ -55,11 +55,12 @@ func (s *Service) AddFirstAccount(ctx context.Context, id string) error {
 // Exists reports whether the node is home to the account.
 func (s *Service) Exists(ctx context.Context, id string) (bool, error) {
 	var ok bool
-	return ok, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
 		a, err := accountByID(ctx, tx, id)
 		ok = a.ID != ""
 		return err
 	})
+	return ok, err
 }
 
 // Account returns a member with its path.

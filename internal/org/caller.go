@@ -67,10 +67,11 @@ func (s *Service) update(ctx context.Context, account string, need right, fn fun
 // Standing is what an adapter needs to name resources: the organization that the account is in, or the zero value.
 func (s *Service) Standing(ctx context.Context, account string) (Organization, error) {
 	var o Organization
-	return o, s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
+	err := s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) (err error) {
 		o, err = organizationOf(ctx, tx, account)
 		return err
 	})
+	return o, err
 }
 
 // unsupportedType is the answer for the policy types that exist in AWS but not here yet.

@@ -131,10 +131,11 @@ func (s *Service) CreateOrganization(ctx context.Context, account, featureSet st
 // Organization returns the organization that the account is in.
 func (s *Service) Organization(ctx context.Context, account string) (Organization, error) {
 	var o Organization
-	return o, s.view(ctx, account, member, func(_ context.Context, _ *db.Tx, found Organization) error {
+	err := s.view(ctx, account, member, func(_ context.Context, _ *db.Tx, found Organization) error {
 		o = found
 		return nil
 	})
+	return o, err
 }
 
 // Root returns the organization for listing its root, the only one, to those who may.
@@ -143,10 +144,11 @@ func (s *Service) Root(ctx context.Context, account string, p Page) (Organizatio
 		return Organization{}, err
 	}
 	var o Organization
-	return o, s.view(ctx, account, reader, func(_ context.Context, _ *db.Tx, found Organization) error {
+	err := s.view(ctx, account, reader, func(_ context.Context, _ *db.Tx, found Organization) error {
 		o = found
 		return nil
 	})
+	return o, err
 }
 
 // DeleteOrganization dissolves an organization that has no members besides its management account, with its units and policies.

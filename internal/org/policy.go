@@ -95,7 +95,7 @@ func (s *Service) CreatePolicy(ctx context.Context, callerID string, p Policy, t
 		return Policy{}, err
 	}
 	p.ID, p.AWSManaged = "p-"+ident.Random(ident.LowerAlnum, 10), false
-	return p, s.update(ctx, callerID, manager, func(ctx context.Context, tx *db.Tx, o Organization) error {
+	err := s.update(ctx, callerID, manager, func(ctx context.Context, tx *db.Tx, o Organization) error {
 		if o.FeatureSet != AllFeatures {
 			return errConstraint("ORGANIZATION_NOT_IN_ALL_FEATURES_MODE", "Policies need an organization with all features enabled.")
 		}
@@ -114,6 +114,7 @@ func (s *Service) CreatePolicy(ctx context.Context, callerID string, p Policy, t
 		}
 		return putTags(ctx, tx, o.ID, p.ID, tags)
 	})
+	return p, err
 }
 
 func policyNamed(ctx context.Context, tx *db.Tx, o Organization, p Policy) (bool, error) {

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"strongroom/internal/clock"
+	"strongroom/internal/db"
 	"strongroom/internal/db/dbtest"
 	"strongroom/internal/fault"
 	"strongroom/internal/org"
@@ -236,7 +237,11 @@ func TestTreeModel(t *testing.T) {
 		slices.Sort(out)
 		return out
 	}
+	runs := 0
 	rapid.Check(t, func(rt *rapid.T) {
+		if runs++; runs > 25 { // each step is a durable commit
+			return
+		}
 		pick := func(from []string, name string) string { return rapid.SampledFrom(from).Draw(rt, name) }
 		targets := func() []string { return append(keys(), accounts...) }
 		rt.Repeat(map[string]func(*rapid.T){
@@ -307,4 +312,27 @@ func TestTreeModel(t *testing.T) {
 			},
 		})
 	})
+}
+
+func BenchmarkGuardrails(b *testing.B) {
+	d, err := db.Open(b.Context(), db.Config{URL: b.TempDir() + "/catalog.db", Now: clock.System{}.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	s, err := org.New(b.Context(), org.Config{DB: d, Clock: clock.System{}, Accounts: &roles{made: map[string]string{}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := s.AddFirstAccount(b.Context(), mgmt); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := s.CreateOrganization(b.Context(), mgmt, ""); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, _, err := s.Guardrails(b.Context(), mgmt); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
