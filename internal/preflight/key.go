@@ -15,7 +15,7 @@ import (
 func (k *Checker) keys(ctx context.Context, b *list, p Path, env access.Env) {
 	b.add(k.keyUsable(ctx, "the source vault's key is usable", p.Source))
 	k.check(ctx, b, "the backup service may read with the source vault's key", ServicePrincipal(), env,
-		KeyDenied(p.Source.KeyARN, "kms:Decrypt"), KMSError, KeyCheck("kms:Decrypt", p.Source.KeyARN, p.Source.ARN))
+		KeyDenied(p.Source.KeyARN, "kms:Decrypt"), KMSError, KeyCheck("kms:Decrypt", p.Source.KeyARN, p.Source.ARN, ServicePrincipal(), env))
 	if p.crossAccount() && !k.serviceManaged(ctx, p.Source.KeyARN) {
 		slr, err := k.IAM.ServiceLinkedRole(ctx, p.Destination.Account, Service)
 		if err != nil {
@@ -23,13 +23,14 @@ func (k *Checker) keys(ctx context.Context, b *list, p Path, env access.Env) {
 		} else {
 			for _, action := range []string{"kms:DescribeKey", "kms:Decrypt", "kms:CreateGrant"} {
 				k.check(ctx, b, "the source vault's key lets account "+p.Destination.Account+" in: "+action, slr, env,
-					KeyDenied(p.Source.KeyARN, action), KMSError, KeyCheck(action, p.Source.KeyARN, p.Source.ARN))
+					KeyDenied(p.Source.KeyARN, action), KMSError, KeyCheck(action, p.Source.KeyARN, p.Source.ARN, slr, env))
 			}
 		}
 	}
 	b.add(k.keyUsable(ctx, "the destination vault's key is usable", p.Destination))
-	k.check(ctx, b, "the backup service may write with the destination vault's key", ServicePrincipal(), k.Env(p.Destination.Region, p.JobID),
-		KeyDenied(p.Destination.KeyARN, "kms:GenerateDataKey"), KMSError, KeyCheck("kms:GenerateDataKey", p.Destination.KeyARN, p.Destination.ARN))
+	env = k.Env(p.Destination.Region, p.JobID)
+	k.check(ctx, b, "the backup service may write with the destination vault's key", ServicePrincipal(), env,
+		KeyDenied(p.Destination.KeyARN, "kms:GenerateDataKey"), KMSError, KeyCheck("kms:GenerateDataKey", p.Destination.KeyARN, p.Destination.ARN, ServicePrincipal(), env))
 }
 
 // serviceManaged reports whether a key is the account's alias/aws/backup: it has no policy that could let anybody in, and the
@@ -67,15 +68,15 @@ func EncryptionContext(vaultARN string) map[string]string {
 	return map[string]string{"aws:backup:backup-vault": vaultARN}
 }
 
-// KeyCheck is the question for an operation on a vault's key with the vault's encryption context.
-func KeyCheck(action, keyARN, vaultARN string) access.Check {
-	c := access.Context{}
-	for name, value := range EncryptionContext(vaultARN) {
-		c["kms:EncryptionContext:"+name] = []string{value}
-		c["kms:EncryptionContextKeys"] = append(c["kms:EncryptionContextKeys"], name)
-	}
+// KeyCheck is the question for an operation of p on a vault's key with the vault's encryption context. Unlike a call of the
+// API it does not hide why the answer is no: the account that a job belongs to has to mend it.
+func KeyCheck(action, keyARN, vaultARN string, p access.Principal, env access.Env) access.Check {
+	c := kms.Check(action, keyARN, p, env)
 	if action == "kms:CreateGrant" {
-		c["kms:GrantIsForAWSResource"] = []string{"true"}
+		c = kms.GrantCheck(keyARN, p, env, kms.NewGrant{Grantee: Service, Operations: []string{"Decrypt", "DescribeKey"}, Subset: EncryptionContext(vaultARN)})
+	} else if action != "kms:DescribeKey" {
+		c = kms.WithEncryptionContext(c, EncryptionContext(vaultARN))
 	}
-	return access.Check{Action: action, Resource: keyARN, Context: c}
+	c.Hidden = ""
+	return c
 }

@@ -119,7 +119,7 @@ func (r *Runner) makeRepository(ctx context.Context, p access.Principal, env acc
 
 // useKey asks whether p may do action with the vault's key.
 func (r *Runner) useKey(ctx context.Context, p access.Principal, env access.Env, v backup.WorkVault, action string) error {
-	err := r.Authz.Authorize(ctx, p, env, preflight.KeyCheck(action, v.KeyARN, v.ARN))
+	err := r.Authz.Authorize(ctx, p, env, preflight.KeyCheck(action, v.KeyARN, v.ARN, p, env))
 	if f := fault.As(err); f != nil && f.Kind == fault.Denied {
 		return refuse(preflight.KMSError, "%s %s", preflight.KeyDenied(v.KeyARN, action), f.Msg)
 	}

@@ -35,34 +35,25 @@ func (k vaultKeys) BindVault(ctx context.Context, caller access.Principal, env a
 	if err != nil {
 		return "", err
 	}
+	issuer := caller.Account
+	if issuer == "" { // the backup service itself, for a service-managed key
+		issuer = key.Account
+	}
+	grant := kms.NewGrant{
+		Issuer: issuer, Name: grantName(vaultARN), Grantee: backupService, Retiring: backupService, Operations: vaultOperations,
+		Subset: map[string]string{"aws:backup:backup-vault": vaultARN}, Service: true,
+	}
 	if key.Manager != kms.ManagerAWS {
 		env.ViaService = backupService
-		subset := access.Context{
-			"kms:EncryptionContextKeys":                     {"aws:backup:backup-vault"},
-			"kms:GrantIsForAWSResource":                     {"true"},
-			"kms:GranteePrincipal":                          {backupService},
-			"kms:GrantOperations":                           vaultOperations,
-			"kms:GrantConstraintType":                       {"EncryptionContextSubset"},
-			"kms:EncryptionContext:aws:backup:backup-vault": {vaultARN},
-		}
-		if err := k.s.authz.Authorize(ctx, caller, env,
-			access.Check{Action: "kms:DescribeKey", Resource: keyARN},
-			access.Check{Action: "kms:CreateGrant", Resource: keyARN, Context: subset}); err != nil {
+		if err := k.s.authz.Authorize(ctx, caller, env, kms.Check("kms:DescribeKey", keyARN, caller, env), kms.GrantCheck(keyARN, caller, env, grant)); err != nil {
 			return "", err
 		}
 	}
 	if key.State != kms.Enabled {
 		return "", fault.New(fault.Invalid, "KMS key is either disabled or pending deletion or access to KMS key is denied: %s is %s", keyARN, key.State)
 	}
-	issuer := caller.Account
-	if issuer == "" { // the backup service itself, for a service-managed key
-		issuer = key.Account
-	}
 	// The same name and properties give the same grant again.
-	g, _, err := k.s.kms.CreateGrant(ctx, keyARN, kms.NewGrant{
-		Issuer: issuer, Name: grantName(vaultARN), Grantee: backupService, Retiring: backupService, Operations: vaultOperations,
-		Subset: map[string]string{"aws:backup:backup-vault": vaultARN}, Service: true,
-	})
+	g, _, err := k.s.kms.CreateGrant(ctx, keyARN, grant)
 	return g.ID, err
 }
 

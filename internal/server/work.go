@@ -16,6 +16,7 @@ const (
 	persistEvery  = time.Minute      // compliance clock: what a crash may lose of it
 	expireEvery   = 10 * time.Minute // expiry and cold transition of recovery points
 	pruneEvery    = time.Hour        // freeing bytes
+	declareEvery  = time.Minute      // file systems that restores have made become resources
 	keysEvery     = 10 * time.Minute // key rotation and destruction
 	accountsEvery = time.Second      // accounts being created
 )
@@ -39,6 +40,14 @@ func (s *Server) work(ctx context.Context) error {
 		return s.every(ctx, "keys", keysEvery, func(ctx context.Context) error { _, err := s.kms.RunOnce(ctx); return err })
 	})
 	g.Go(func() error { return s.iam.Run(ctx) })
+	g.Go(func() error { return s.every(ctx, "ended jobs", pruneEvery, s.forgetJobs) })
+	g.Go(func() error {
+		if err := s.agents.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.cfg.Log.Warn("interrupted restores could not be cleaned up", "err", err)
+		}
+		return nil
+	})
+	g.Go(func() error { return s.every(ctx, "declared resources", declareEvery, s.declare) })
 	g.Go(func() error {
 		return s.every(ctx, "accounts", accountsEvery, func(ctx context.Context) error { _, err := s.org.RunOnce(ctx); return err })
 	})
@@ -57,6 +66,15 @@ func (s *Server) every(ctx context.Context, name string, d time.Duration, step f
 		}
 	}
 	return nil
+}
+
+func (s *Server) forgetJobs(ctx context.Context) error {
+	for {
+		n, err := s.backup.ForgetJobs(ctx)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
 }
 
 // declare tells the backup service which resources the embedded agents have. An agent's identity is its place: one per
