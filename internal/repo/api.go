@@ -85,7 +85,7 @@ type BackupOptions struct {
 	Meta     Meta
 	Progress func(Progress)
 	// BlockSize chooses fixed blocks instead of content-defined chunks for a file, for disk images and database files that
-	// are rewritten in place: a power of two from 4 KiB to 4 MiB, or 0. nil means 0 for every file.
+	// are rewritten in place: a power of two from 4 KiB to 2 MiB, or 0. nil means 0 for every file.
 	BlockSize func(*tree.Entry) int
 }
 

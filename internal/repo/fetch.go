@@ -133,36 +133,50 @@ func (r *Repository) unpack(d *pack.Dir, n uint32, f pack.Frame, sealed []byte, 
 	return plain, nil
 }
 
-// chunk reads one chunk by itself.
-func (r *Repository) chunk(ctx context.Context, p *pin, kind byte, h seal.Hash, s *scratch) ([]byte, error) {
+// sealedFrame reads one frame by itself into s.sealed.
+func (r *Repository) sealedFrame(ctx context.Context, p *pin, kind byte, h seal.Hash, s *scratch) (*pack.Dir, uint32, pack.Frame, error) {
 	slot, n, err := r.locate(ctx, p, kind, h)
 	if err != nil {
-		return nil, err
+		return nil, 0, pack.Frame{}, err
 	}
 	d, f, err := r.frame(ctx, slot, n, kind, h)
 	if err != nil {
-		return nil, err
+		return nil, 0, f, err
 	}
 	s.sealed = grow(s.sealed, f.Len)[:f.Len]
-	if err := r.store.ReadAt(ctx, d.Name(), s.sealed, f.Off); err != nil {
-		if fault.Is(err, fault.NotFound) {
-			err = corrupt(d.Name(), "the object is missing")
-		}
-		return nil, err
+	err = r.store.ReadAt(ctx, d.Name(), s.sealed, f.Off)
+	if fault.Is(err, fault.NotFound) {
+		err = corrupt(d.Name(), "the object is missing")
 	}
-	c := r.codecs.Get().(*chunk.Codec)
-	defer r.codecs.Put(c)
-	return r.unpack(d, n, f, s.sealed, s, c)
+	return d, n, f, err
+}
+
+func metaKind(list bool) byte {
+	if list {
+		return pack.List
+	}
+	return pack.Page
 }
 
 // fetch reads pages and lists for package manifest.
 func (r *Repository) fetch(p *pin) manifest.Fetch {
 	return func(ctx context.Context, h seal.Hash, list bool) ([]byte, error) {
-		kind := pack.Page
-		if list {
-			kind = pack.List
+		_, plain, err := r.fetchStored(p)(ctx, h, list)
+		return plain, err
+	}
+}
+
+// fetchStored reads pages and lists for a copy. The results stay valid.
+func (r *Repository) fetchStored(p *pin) storedFetch {
+	return func(ctx context.Context, h seal.Hash, list bool) (Frame, []byte, error) {
+		var s scratch
+		d, n, f, err := r.sealedFrame(ctx, p, metaKind(list), h, &s)
+		if err != nil {
+			return Frame{}, nil, err
 		}
-		var s scratch // the page stays alive with whoever decoded it
-		return r.chunk(ctx, p, kind, h, &s)
+		c := r.codecs.Get().(*chunk.Codec)
+		defer r.codecs.Put(c)
+		plain, err := r.unpack(d, n, f, s.sealed, &s, c)
+		return Frame{Hash: h, Alg: f.Alg, Size: uint32(f.Size), Stored: s.stored}, plain, err
 	}
 }

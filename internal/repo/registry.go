@@ -16,6 +16,8 @@ import (
 type Registry struct {
 	mu     sync.Mutex
 	vaults map[seal.VaultID]*vault
+
+	blocks sync.Pool // *[]byte of blockSize, for the operations of all vaults
 }
 
 // NewRegistry returns an empty registry.
@@ -47,10 +49,11 @@ type vault struct {
 	mu        sync.RWMutex
 	epoch     uint64
 	pins      map[*pin]struct{}
-	condemned map[uint32]uint64 // pack → the epoch that it was condemned in
-	deleting  map[uint32]bool   // no way back
-	touched   map[uint32]bool   // non-nil while Prune looks around
-	busy      map[string]bool   // ids of recovery points being written
+	condemned map[uint32]uint64    // pack → the epoch that it was condemned in
+	deleting  map[uint32]bool      // no way back
+	touched   map[uint32]bool      // non-nil while Prune looks around
+	busy      map[string]bool      // ids of recovery points being written
+	writing   map[seal.PackID]*pin // packs begun by running operations
 	records   map[string]*record
 }
 
@@ -70,7 +73,7 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 	}
 	v := &vault{
 		id: id, store: store, maint: maint, open: 1, release: func() {},
-		pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, deleting: map[uint32]bool{}, busy: map[string]bool{}, records: map[string]*record{},
+		pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, deleting: map[uint32]bool{}, busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{},
 		journal: &journal{store: store, maint: maint},
 	}
 	if x, ok := store.(blob.Exclusive); ok {
@@ -116,6 +119,7 @@ func (p *pin) end() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	delete(v.pins, p)
+	maps.DeleteFunc(v.writing, func(_ seal.PackID, w *pin) bool { return w == p })
 	if v.touched != nil {
 		for slot := range p.needs {
 			v.touched[slot] = true
@@ -123,8 +127,28 @@ func (p *pin) end() {
 	}
 }
 
+// writes notes that an operation has begun a pack. The object is not there before the note is.
+func (v *vault) writes(id seal.PackID, p *pin) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.writing[id] = p
+}
+
+// abandoned reports whether no running operation has anything to do with a pack that is not in the index.
+func (v *vault) abandoned(id seal.PackID) bool {
+	v.mu.RLock()
+	_, busy := v.writing[id]
+	v.mu.RUnlock()
+	if busy {
+		return false
+	}
+	// In this order: an operation publishes its packs before it ends.
+	_, indexed := v.index.Slot(id)
+	return !indexed
+}
+
 // sees reports whether the operation may use a pack.
-func (p *pin) sees(slot uint32) bool {
+func (p *pin) sees(slot, _ uint32) bool {
 	p.v.mu.RLock()
 	defer p.v.mu.RUnlock()
 	if p.v.deleting[slot] {

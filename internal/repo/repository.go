@@ -31,7 +31,8 @@ type Repository struct {
 	log      *slog.Logger
 	desc     Descriptor
 	dirs     *dirCache
-	codecs   sync.Pool
+	codecs   sync.Pool // *chunk.Codec
+	ingest   sync.Pool // *ingestMemory
 	close    func()
 }
 
@@ -70,6 +71,7 @@ func Open(ctx context.Context, c Config) (*Repository, error) {
 	}
 	r.dirs = newDirCache(r)
 	r.codecs.New = func() any { return chunk.NewCodec() }
+	r.ingest.New = func() any { return &ingestMemory{codec: chunk.NewCodec()} }
 	if r.v, err = r.registry.acquire(ctx, vault, c.Store, r.maint); err != nil {
 		return nil, err
 	}

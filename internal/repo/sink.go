@@ -99,6 +99,7 @@ func (s *sink) store(ctx context.Context, h seal.Hash, cid seal.CID, kind, alg b
 			return err
 		}
 		sh.w = w
+		s.r.v.writes(w.ID(), s.pin)
 	}
 	n, err := sh.w.Append(h, cid, kind, alg, ulen, stored)
 	if err != nil {
@@ -162,12 +163,50 @@ func (s *sink) publish(ctx context.Context) error {
 	if err := s.r.v.index.Publish(ctx, entries, packs); err != nil {
 		return err
 	}
-	s.mu.Lock()
+	slots := make([]uint32, len(packs))
+	for i, p := range packs {
+		slot, ok := s.r.v.index.Slot(p.ID)
+		if !ok {
+			return corrupt(p.Name(), "a pack that was just written is not in the index")
+		}
+		slots[i] = slot
+	}
+	s.mu.Lock() // not while asking the index, which asks us in accepted
 	defer s.mu.Unlock()
 	for _, e := range entries {
 		delete(s.pending, e.ID)
 	}
+	for i, p := range packs {
+		s.refs.addAll(slots[i], p.Frames) // all that the session stored counts as needed by it
+	}
 	return nil
+}
+
+// accepted reports whether the session has stored a chunk or proved that it has it, or scope (another recovery point's
+// references) contains it; then it notes that the session refers to it.
+func (s *sink) accepted(ctx context.Context, id seal.Short, scope refSet) (bool, error) {
+	s.mu.Lock()
+	_, mine := s.pending[id]
+	s.mu.Unlock()
+	if mine {
+		return true, nil
+	}
+	e, ok, err := s.r.v.index.Lookup(ctx, id, func(slot, frame uint32) bool {
+		if !s.pin.sees(slot, frame) {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.refs.has(slot, frame) || scope.has(slot, frame)
+	})
+	if err != nil || !ok {
+		return false, err
+	}
+	frames := s.r.v.index.Pack(e.Pack).Frames
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refs.add(e.Pack, e.Frame, frames)
+	return true, nil
 }
 
 // finish makes everything durable and returns what the session refers to: the chunks that were there and all it stored.
@@ -190,11 +229,6 @@ func (s *sink) finish(ctx context.Context) (refSet, error) {
 	}
 	s.storedBytes.Store(0)
 	for _, p := range s.own {
-		slot, ok := s.r.v.index.Slot(p.ID)
-		if !ok {
-			return nil, corrupt(p.Name(), "a pack that was just written is not in the index")
-		}
-		s.refs.addAll(slot, p.Frames)
 		s.storedBytes.Add(p.Size)
 	}
 	return s.refs, nil

@@ -49,7 +49,7 @@ func verify(t *testing.T, s *Set, packs, frames int, dropped func(int) bool) {
 	t.Helper()
 	for p := range packs {
 		for f := range frames {
-			e, ok, err := s.Lookup(context.Background(), shortID(uint64(p*frames+f)), func(uint32) bool { return true })
+			e, ok, err := s.Lookup(context.Background(), shortID(uint64(p*frames+f)), func(_, _ uint32) bool { return true })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -62,7 +62,7 @@ func verify(t *testing.T, s *Set, packs, frames int, dropped func(int) bool) {
 		}
 	}
 	for n := range 2000 {
-		if _, ok, err := s.Lookup(context.Background(), shortID(1<<40+uint64(n)), func(uint32) bool { return true }); ok || err != nil {
+		if _, ok, err := s.Lookup(context.Background(), shortID(1<<40+uint64(n)), func(_, _ uint32) bool { return true }); ok || err != nil {
 			t.Fatalf("an unknown id was found (%v)", err)
 		}
 	}
@@ -197,7 +197,7 @@ func BenchmarkLookupInStore(b *testing.B) {
 	s, _ := Load(ctx, store, m, 0)
 	fill(b, s, 0, 4, 60_000)
 	for i := 0; b.Loop(); i++ {
-		if _, ok, _ := s.Lookup(ctx, shortID(uint64(i%240_000)), func(uint32) bool { return true }); !ok {
+		if _, ok, _ := s.Lookup(ctx, shortID(uint64(i%240_000)), func(_, _ uint32) bool { return true }); !ok {
 			b.Fatal("lost")
 		}
 	}

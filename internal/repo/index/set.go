@@ -134,12 +134,12 @@ func (s *Set) each(ctx context.Context, seg *segment, fn func(Entry) error) erro
 	return nil
 }
 
-// Lookup finds a chunk in a pack that usable accepts.
-func (s *Set) Lookup(ctx context.Context, id seal.Short, usable func(slot uint32) bool) (e Entry, ok bool, err error) {
+// Lookup finds a chunk at a place that usable accepts. usable must not call the Set.
+func (s *Set) Lookup(ctx context.Context, id seal.Short, usable func(slot, frame uint32) bool) (e Entry, ok bool, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	take := func(c Entry) bool {
-		if s.gone[c.Pack] || !usable(c.Pack) {
+		if s.gone[c.Pack] || !usable(c.Pack, c.Frame) {
 			return false
 		}
 		e = c
@@ -325,5 +325,26 @@ func (s *Set) swap(ctx context.Context, seg *segment, old []*segment) error {
 	}
 	s.segments, s.loaded, s.memory = keep.segments, keep.loaded, keep.memory
 	s.packs, s.slots = keep.packs, keep.slots
+	return nil
+}
+
+// Verify reads every block of every segment.
+func (s *Set) Verify(ctx context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, seg := range s.segments {
+		var last Entry
+		first := true
+		err := s.each(ctx, seg, func(e Entry) error {
+			if !first && string(e.ID[:]) < string(last.ID[:]) {
+				return corrupt(seg.id.Name(), "its entries are out of order")
+			}
+			first, last = false, e
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }

@@ -1,0 +1,159 @@
+package repo
+
+import (
+	"context"
+	"slices"
+
+	"strongroom/internal/durable"
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/chunk"
+	"strongroom/internal/repo/pack"
+	"strongroom/internal/repo/seal"
+)
+
+const (
+	// runSize is how much of a pack is read at once.
+	runSize = 4 << 20
+	// runGap is how much is read without need rather than reading twice.
+	runGap = 256 << 10
+)
+
+// place names a frame in the index's numbers.
+type framePlace struct{ slot, frame uint32 }
+
+// window gathers which frames are needed for what, so that they can be read in the order of the packs.
+type window struct {
+	uses  map[framePlace][]use
+	n     int
+	bytes int64
+
+	lastHash  seal.Hash
+	lastPlace framePlace
+	any       bool
+}
+
+func newWindow() *window { return &window{uses: map[framePlace][]use{}} }
+
+// locate finds a chunk of content; the same one again costs nothing, as small files share chunks.
+func (w *window) locate(ctx context.Context, r *Repository, p *pin, h seal.Hash) (slot, frame uint32, err error) {
+	if w.any && w.lastHash == h {
+		return w.lastPlace.slot, w.lastPlace.frame, nil
+	}
+	slot, frame, err = r.locate(ctx, p, pack.Data, h)
+	if err == nil {
+		w.any, w.lastHash, w.lastPlace = true, h, framePlace{slot, frame}
+	}
+	return slot, frame, err
+}
+
+func (w *window) add(slot, frame uint32, u use) {
+	k := framePlace{slot, frame}
+	w.uses[k] = append(w.uses[k], u)
+	w.n++
+	w.bytes += int64(u.to - u.from)
+}
+
+func (w *window) full() bool { return w.n >= windowUses || w.bytes >= windowBytes }
+
+// run is a part of a pack to be read at once.
+type run struct {
+	slot   uint32
+	frames []uint32 // ascending
+	uses   [][]use  // by frame; nil where nothing is delivered
+}
+
+// take empties the window and returns its content as runs in the order of the packs. How long frames are is known to the
+// pack's directory only, which the worker reads; until then a run is a number of frames.
+func (w *window) take(r *Repository) []run {
+	places := make([]framePlace, 0, len(w.uses))
+	for k := range w.uses {
+		places = append(places, k)
+	}
+	slices.SortFunc(places, func(a, b framePlace) int {
+		if a.slot != b.slot {
+			return int(int64(a.slot) - int64(b.slot))
+		}
+		return int(int64(a.frame) - int64(b.frame))
+	})
+	var out []run
+	for _, k := range places {
+		last := len(out) - 1
+		if last < 0 || out[last].slot != k.slot || len(out[last].frames) >= 16 {
+			out = append(out, run{slot: k.slot})
+			last++
+		}
+		x := &out[last]
+		x.frames = append(x.frames, k.frame)
+		x.uses = append(x.uses, w.uses[k])
+	}
+	w.uses, w.n, w.bytes = map[framePlace][]use{}, 0, 0
+	return out
+}
+
+// runReader reads runs. It is for one goroutine.
+type runReader struct {
+	r     *Repository
+	buf   []byte
+	codec *chunk.Codec
+	s     scratch
+}
+
+func newRunReader(r *Repository) *runReader {
+	return &runReader{r: r, codec: r.codecs.Get().(*chunk.Codec), buf: durable.AlignedBuffer(runSize + 2*durable.BlockSize)}
+}
+
+func (w *runReader) close() { w.r.codecs.Put(w.codec) }
+
+// do reads the frames of a run in as few reads as make sense and passes each verified chunk on.
+func (w *runReader) do(ctx context.Context, x run, deliver func(context.Context, pack.Frame, []byte, []use) error) error {
+	return w.sealed(ctx, x.slot, x.frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
+		plain, err := w.r.unpack(d, x.frames[i], f, sealed, &w.s, w.codec)
+		if err != nil {
+			return err
+		}
+		return deliver(ctx, f, plain, x.uses[i])
+	})
+}
+
+// sealed reads frames of one pack and passes their sealed bytes on, in order.
+func (w *runReader) sealed(ctx context.Context, slot uint32, frames []uint32, fn func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error) error {
+	d, err := w.r.dirs.get(ctx, w.r.v.index.Pack(slot))
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(frames); {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		// Take as many frames as fit into the buffer without large gaps.
+		first := d.Frame(frames[i])
+		start := first.Off &^ (durable.BlockSize - 1)
+		end := first.Off + int64(first.Len)
+		k := i + 1
+		for ; k < len(frames); k++ {
+			f := d.Frame(frames[k])
+			if f.Off-end > runGap || f.Off+int64(f.Len)-start > runSize {
+				break
+			}
+			end = f.Off + int64(f.Len)
+		}
+		size := int((end - start + durable.BlockSize - 1) &^ (durable.BlockSize - 1))
+		if size > len(w.buf) {
+			w.buf = durable.AlignedBuffer(size)
+		}
+		buf := w.buf[:size]
+		if err := w.r.store.ReadAt(ctx, d.Name(), buf, start); err != nil {
+			if fault.Is(err, fault.NotFound) {
+				err = corrupt(d.Name(), "the object is missing")
+			}
+			return err
+		}
+		for ; i < k; i++ {
+			f := d.Frame(frames[i])
+			if err := fn(i, d, f, buf[f.Off-start:][:f.Len]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
