@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -47,6 +48,10 @@ its URL to DIR/endpoint and prints one line with it. SIGTERM and SIGINT drain ru
 			}
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: lv}))
 			s, err := server.Open(cmd.Context(), cfg)
+			var wrong *server.ConfigError
+			if errors.As(err, &wrong) {
+				return usageError{err}
+			}
 			if err != nil {
 				return err
 			}

@@ -52,6 +52,18 @@ func (s *Service) AddFirstAccount(ctx context.Context, id string) error {
 	})
 }
 
+// Holds reports whether a catalog is home to the account, changing nothing: it may be asked before New has made or updated
+// the tables. A catalog that has no such table is an error.
+func Holds(ctx context.Context, d *db.DB, account string) (ok bool, err error) {
+	err = d.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+		var n int64
+		err := tx.QueryRow(ctx, "SELECT COUNT(*) FROM org_account WHERE id = ?", account).Scan(&n)
+		ok = n > 0
+		return err
+	})
+	return ok, err
+}
+
 // Exists reports whether the node is home to the account.
 func (s *Service) Exists(ctx context.Context, id string) (bool, error) {
 	var ok bool

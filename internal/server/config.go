@@ -68,17 +68,30 @@ func ReadConfig(path string) (Config, error) {
 		return c, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
 		return c, fmt.Errorf("read %s: %w", path, err)
+	}
+	if len(data) > maxConfig { // reading half of it would start a node that serves half of what it should
+		return c, fmt.Errorf("%s: larger than %d bytes", path, maxConfig)
 	}
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 		return c, fmt.Errorf("%s: %w", path, err)
 	}
+	if err := d.Decode(&Config{}); !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("%s: only one document is allowed in a file", path)
+	}
 	return c, nil
 }
+
+const maxConfig = 1 << 20
+
+// ConfigError is a configuration that Open cannot use. Nothing has been touched.
+type ConfigError struct{ error }
+
+func (e *ConfigError) Unwrap() error { return e.error }
 
 var regionName = regexp.MustCompile(`^[a-z][a-z0-9-]{1,30}[a-z0-9]$`)
 

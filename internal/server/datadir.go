@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -81,6 +82,11 @@ func openDataDir(path string) (*dataDir, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
+	// A process that was killed leaves its address behind, and whatever listens there now is not this node.
+	if err := os.Remove(d.join(EndpointFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.lock.Close()
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
 	return d, nil
 }
 
@@ -91,6 +97,9 @@ func onlyOurs(path string) error {
 		return fmt.Errorf("data directory: %w", err)
 	}
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), durable.TempPrefix) {
+			continue // a file that was being written
+		}
 		switch e.Name() {
 		case lockFile, catalogFile, catalogFile + "-wal", catalogFile + "-shm", "keys", "credentials", "regions", "lost+found", "clock":
 		default:

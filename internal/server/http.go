@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -43,9 +44,12 @@ func (s *Server) Run(ctx context.Context, ready func(url string)) error {
 		ReadTimeout:       2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelInfo),
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	url := scheme + "://" + ln.Addr().String()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := h.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
@@ -57,12 +61,18 @@ func (s *Server) Run(ctx context.Context, ready func(url string)) error {
 		<-gctx.Done()
 		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
-		return h.Shutdown(stop)
+		err := h.Shutdown(stop)
+		if errors.Is(err, context.DeadlineExceeded) {
+			s.cfg.Log.Warn("requests under way were cut off", "after", drain)
+			err = h.Close()
+		}
+		return err
 	})
 	g.Go(func() error { return s.work(gctx) })
 	endpoint := s.data.join(EndpointFile)
 	if err := durable.WriteFile(endpoint, []byte(url+"\n"), 0o644); err != nil {
-		return errors.Join(err, h.Close())
+		cancel()
+		return errors.Join(err, g.Wait())
 	}
 	s.ready.Store(true)
 	s.cfg.Log.Info("serving", "url", url, "account", s.data.marker.Account, "node", s.data.marker.Node)

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -67,10 +68,11 @@ type Server struct {
 }
 
 // Open prepares a node: on an empty directory it makes the first account, its root key and everything else; on a node's
-// directory it checks that everything fits together. The context is for Open only.
+// directory it checks that everything fits together. The context is for Open only. A fault of the configuration is a
+// *ConfigError.
 func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := c.complete(); err != nil {
-		return nil, err
+		return nil, &ConfigError{err}
 	}
 	s := &Server{cfg: c}
 	defer func() {
@@ -87,6 +89,11 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.openCatalog(ctx); err != nil {
 		return nil, err
 	}
+	if !s.data.fresh {
+		if err := s.checkCatalog(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.openServices(ctx); err != nil {
 		return nil, err
 	}
@@ -94,8 +101,6 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 		if err := s.firstStart(ctx); err != nil {
 			return nil, fmt.Errorf("first start: %w", err)
 		}
-	} else if err := s.checkCatalog(ctx); err != nil {
-		return nil, err
 	}
 	if err := s.openAgents(ctx); err != nil {
 		return nil, err
@@ -145,8 +150,12 @@ func (s *Server) openCatalog(ctx context.Context) error {
 			return fmt.Errorf("database_file: %s does not hold a postgres:// URL", s.cfg.DatabaseFile)
 		}
 	} else if !s.data.fresh {
-		if _, err := os.Stat(url); err != nil {
+		info, err := os.Stat(url)
+		if err != nil {
 			return fmt.Errorf("the catalog %s is missing: %w; restore it from a copy, nothing is made anew", url, err)
+		}
+		if info.Size() == 0 {
+			return fmt.Errorf("the catalog %s is empty; restore it from a copy, nothing is made anew", url)
 		}
 	}
 	for _, dir := range []string{"keys", "clock"} {
@@ -166,14 +175,14 @@ const clockFile = "clock/compliance.json"
 
 // AcceptClock makes the system clock's time the compliance time of a node that is not running.
 func AcceptClock(data string) (time.Time, error) {
+	if _, err := os.Stat(filepath.Join(data, markerFile)); err != nil {
+		return time.Time{}, fmt.Errorf("%s is not a strongroom data directory: %w", data, err)
+	}
 	d, err := openDataDir(data)
 	if err != nil {
 		return time.Time{}, err
 	}
 	defer d.close()
-	if d.fresh {
-		return time.Time{}, fmt.Errorf("%s is not a strongroom data directory", data)
-	}
 	now := clock.System{}.Now()
 	return now.UTC(), clock.AcceptWall(d.join(clockFile), clock.System{})
 }
@@ -186,7 +195,7 @@ func (s *Server) openServices(ctx context.Context) error {
 	if s.iam, err = iam.New(ctx, iam.Config{DB: s.db, Clock: s.cfg.Clock, Secrets: root, Log: s.cfg.Log}); err != nil {
 		return err
 	}
-	if s.org, err = org.New(ctx, org.Config{DB: s.db, Clock: s.cfg.Clock, Accounts: s.iam, Log: s.cfg.Log}); err != nil {
+	if s.org, err = org.New(ctx, org.Config{DB: s.db, Clock: s.cfg.Clock, Accounts: s.iam, TokenKey: root.NodeKey("org/page"), Log: s.cfg.Log}); err != nil {
 		return err
 	}
 	s.authz = authz.New(authz.Config{Identities: s.iam, Guardrails: s.org, Log: s.cfg.Log})
@@ -220,10 +229,22 @@ func (s *Server) openServices(ctx context.Context) error {
 	return nil
 }
 
-// firstStart makes the first account. Every step can be repeated: a first start that was cut off is finished by the next.
+// firstStart makes the first account. Every step can be repeated: a first start that was cut off is finished by the next,
+// with the account that it began with.
 func (s *Server) firstStart(ctx context.Context) error {
+	begun, err := s.org.AllAccountIDs(ctx)
+	if err != nil {
+		return err
+	}
 	account := s.cfg.AccountID
-	if account == "" {
+	switch {
+	case len(begun) > 1:
+		return fmt.Errorf("the catalog holds %d accounts already: it belongs to a node with another data directory; give that directory, or an empty catalog", len(begun))
+	case len(begun) > 0 && account != "" && !slices.Contains(begun, account):
+		return fmt.Errorf("an earlier first start was cut off after it had begun with account %s: give --account-id %s, or an empty directory and catalog", begun[0], begun[0])
+	case len(begun) > 0 && account == "":
+		account = begun[0]
+	case account == "":
 		account = ident.Random("123456789", 1) + ident.Random(ident.Digits, 11)
 	}
 	if err := s.org.AddFirstAccount(ctx, account); err != nil {
@@ -239,13 +260,14 @@ func (s *Server) firstStart(ctx context.Context) error {
 	return s.data.seal(account)
 }
 
-// checkCatalog refuses a catalog that belongs to another directory: its accounts and the vaults' bytes would not fit.
+// checkCatalog refuses a catalog that is empty or belongs to another directory: its accounts and the vaults' bytes would
+// not fit. It asks before any service brings its tables up to date, so that a wrong catalog is not changed.
 func (s *Server) checkCatalog(ctx context.Context) error {
-	ok, err := s.org.Exists(ctx, s.data.marker.Account)
-	if err != nil {
-		return err
-	}
-	if !ok {
+	ok, err := org.Holds(ctx, s.db, s.data.marker.Account)
+	switch {
+	case err != nil:
+		return fmt.Errorf("the catalog cannot be read or is not one: restore the right one (%w)", err)
+	case !ok:
 		return fmt.Errorf("the catalog does not know account %s that %s belongs to: it is the catalog of another node; restore the right one", s.data.marker.Account, s.cfg.Data)
 	}
 	return nil
