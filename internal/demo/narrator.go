@@ -83,7 +83,7 @@ func (n *narrator) bar(label string) *progress.Bar {
 // Summary is the end of the story in figures. Sizes in bytes.
 type Summary struct {
 	Identical bool    `json:"identical"`
-	Files     int64   `json:"files"`
+	Objects   int64   `json:"objects"`
 	BackedUp  int64   `json:"backed_up_bytes"`
 	Stored    int64   `json:"stored_bytes"` // in the backup account, after deduplication and compression
 	BackupSec float64 `json:"backup_seconds"`
@@ -102,10 +102,10 @@ func (n *narrator) summary(s Summary) {
 	sec := func(f float64) string { return progress.Duration(time.Duration(f * float64(time.Second))) }
 	fmt.Fprintf(n.out, `
 In figures
-  backed up   %s in %d files, %s
+  backed up   %s in %d objects, %s
   stored      %s in the backup account, after deduplication and compression
   copied      re-encrypted under the other account's key, %s
   restored    identical in every byte and attribute; recovery time %s
   whole demo  %s
-`, progress.Bytes(s.BackedUp), s.Files, sec(s.BackupSec), progress.Bytes(s.Stored), sec(s.CopySec), sec(s.RTO), progress.Duration(n.clock.Now().Sub(n.begun)))
+`, progress.Bytes(s.BackedUp), s.Objects, sec(s.BackupSec), progress.Bytes(s.Stored), sec(s.CopySec), sec(s.RTO), progress.Duration(n.clock.Now().Sub(n.begun)))
 }

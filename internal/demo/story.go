@@ -104,7 +104,7 @@ func (s *story) prepare(ctx context.Context) error {
 		return err
 	}
 	for _, f := range s.before {
-		s.sum.Files++
+		s.sum.Objects++
 		s.sum.BackedUp += f.size
 	}
 	what := fmt.Sprintf("copied %s to %s", s.Source, s.data())
