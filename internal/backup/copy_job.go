@@ -41,7 +41,9 @@ type copySpec struct {
 	Resolved        *schedule.Lifecycle `json:",omitempty"` // what the copy gets, once the job has started
 	DestinationKey  string
 	DestinationLock string
-	CreatedBy       Creator
+	// DestinationRepository holds the copy: a vault made anew under the destination's name does not.
+	DestinationRepository string `json:",omitempty"`
+	CreatedBy             Creator
 	// The source as it was when the job started: what is copied stays true when the source is deleted meanwhile.
 	Source     *RecoveryPoint    `json:",omitempty"`
 	SourceTags map[string]string `json:",omitempty"`

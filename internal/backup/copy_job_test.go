@@ -151,6 +151,54 @@ func TestTheVaultMayVanishWhileACopyRuns(t *testing.T) {
 	})
 }
 
+// A vault made anew under the destination's name has another repository: it does not hold what was copied.
+func TestACopyDoesNotAppearInAVaultMadeAnew(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, f *fixture) {
+		ctx := context.Background()
+		f.vault("main")
+		f.isolated()
+		j := f.startCopy(f.point("main", nil), nil)
+		l := f.leased(CopyKind, j.ID)
+		w, err := f.BeginCopy(ctx, l)
+		must(t, err)
+		must(t, f.DeleteVault(ctx, testOther, testRegion, "isolated"))
+		f.isolated()
+		if err := f.FinishCopy(ctx, l, CopyResult{}); !job.IsPermanent(err) || !fault.Is(err, fault.NotFound) {
+			t.Errorf("finished: %v", err)
+		}
+		if _, err := f.BeginCopy(ctx, l); !errors.Is(err, job.ErrEnded) {
+			t.Errorf("taken up again: %v", err)
+		}
+		f.wantCopy(j.ID, StateFailed, CategoryMissing, "does not exist")
+		_, err = f.RecoveryPoint(ctx, testOther, testRegion, "isolated", w.Point.ARN)
+		want(t, err, fault.NotFound, "Point")
+	})
+}
+
+// Whoever holds the source cannot move the end of a copy that was let in.
+func TestTheSourcesLifecycleDoesNotReachACopyThatRuns(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, f *fixture) {
+		ctx := context.Background()
+		f.vault("main")
+		f.isolated()
+		must(t, f.LockVault(ctx, testOther, testRegion, "isolated", LockSpec{MinRetentionDays: schedule.Days(30)}))
+		source := f.point("main", nil)
+		j := f.startCopy(source, nil)
+		l := f.leased(CopyKind, j.ID)
+		first, err := f.BeginCopy(ctx, l)
+		must(t, err)
+		_, err = f.UpdateLifecycle(ctx, testAccount, testRegion, "main", source.ARN, schedule.Lifecycle{DeleteAfterDays: schedule.Days(1)})
+		must(t, err)
+		again, err := f.BeginCopy(ctx, l)
+		must(t, err)
+		if !again.DeleteAt.Equal(first.DeleteAt) || *again.Point.Lifecycle.DeleteAfterDays != 30 {
+			t.Fatalf("the second attempt keeps the copy until %v, the first until %v", again.DeleteAt, first.DeleteAt)
+		}
+	})
+}
+
 func TestCopyActionsFollowACompletedBackupOnly(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, f *fixture) {

@@ -74,7 +74,7 @@ func (s *Service) runCopy(ctx context.Context, tx *db.Tx, j *CopyJob, w CopyWork
 		return err
 	}
 	j.Message, j.Started, j.DestinationPointARN, j.SizeBytes = "", tx.Now, w.Point.ARN, w.SourcePoint.SizeBytes
-	j.Resolved, j.DestinationKey, j.DestinationLock = &w.Point.Lifecycle, dest.KeyARN, dest.Lock.State()
+	j.Resolved, j.DestinationKey, j.DestinationLock, j.DestinationRepository = &w.Point.Lifecycle, dest.KeyARN, dest.Lock.State(), dest.Repository
 	source, err := recoveryPoint(ctx, tx, j.Account, j.Region, j.SourceVault, j.SourcePointARN)
 	if err != nil {
 		return err
@@ -130,13 +130,16 @@ func workPoint(r RecoveryPoint) WorkPoint {
 func (s *Service) copyDestination(ctx context.Context, tx *db.Tx, j CopyJob, r RecoveryPoint, w *CopyWork) error {
 	account, region, name, _ := ParseVaultARN(j.DestinationVaultARN)
 	dest, err := vault(ctx, tx, account, region, name)
-	if fault.Is(err, fault.NotFound) {
+	if fault.Is(err, fault.NotFound) || err == nil && j.DestinationRepository != "" && j.DestinationRepository != dest.Repository {
 		return fault.New(fault.NotFound, "Copy job failed because the destination Backup vault %s does not exist.", j.DestinationVaultARN).WithCode(CategoryMissing)
 	}
 	if err != nil {
 		return err
 	}
 	life := schedule.ForCopy(j.Lifecycle, r.Lifecycle)
+	if j.Resolved != nil { // let in with this one; the source's may have changed since
+		life = *j.Resolved
+	}
 	if err := life.Validate(s.ColdMinimumDays); err != nil {
 		return fault.New(fault.Invalid, "Copy job failed. %s", fault.As(err).Msg).WithCode("INVALID_PARAMETERS")
 	}
@@ -195,7 +198,7 @@ func (s *Service) finishCopyAtDestination(ctx context.Context, tx *db.Tx, j Copy
 		status = PointPartial
 	}
 	_, err := insertRecoveryPoint(ctx, tx, RecoveryPoint{
-		ARN: j.DestinationPointARN, Account: account, Region: region, Vault: name, ID: copyPointID(j.Account, j.Region, j.ID), Receipt: res.Receipt,
+		ARN: j.DestinationPointARN, Account: account, Region: region, Vault: name, Repository: j.DestinationRepository, ID: copyPointID(j.Account, j.Region, j.ID), Receipt: res.Receipt,
 		SourceVaultARN: j.SourceVaultARN(), SourceARN: source.ARN, SourceAccount: j.Account,
 		ResourceARN: source.ResourceARN, ResourceType: source.ResourceType, ResourceName: source.ResourceName, CreatedBy: source.CreatedBy, RoleARN: j.RoleARN,
 		Status: status, StatusMessage: source.StatusMessage, Created: source.Created, Initiated: j.Started, Completed: tx.Now, SizeBytes: res.SizeBytes,

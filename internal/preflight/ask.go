@@ -137,6 +137,20 @@ func (k *Checker) ask(ctx context.Context, a *Answer, p Path, lifecycle *schedul
 	if !ok {
 		return fault.New(fault.Invalid, "%q is not the ARN of a backup vault.", a.Destination)
 	}
+	if destAccount != p.Account {
+		same := k.SameOrganization(ctx, p.Account, destAccount)
+		if !same.OK {
+			a.Conditions = append(a.Conditions, same)
+			return same.Err
+		}
+		// Vault would make a vault Default; asking must not make anything in another account.
+		if g, err := k.Backup.Guard(ctx, a.Destination); err != nil {
+			return err
+		} else if !g.Exists {
+			a.Conditions = append(a.Conditions, missingVault("the destination vault exists", a.Destination, fault.New(fault.NotFound, "no such vault")))
+			return nil
+		}
+	}
 	v, err := k.Backup.Vault(ctx, destAccount, destRegion, destName)
 	if err != nil {
 		a.Conditions = append(a.Conditions, missingVault("the destination vault exists", a.Destination, err))

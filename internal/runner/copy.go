@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 
+	"strongroom/internal/arn"
 	"strongroom/internal/backup"
 	"strongroom/internal/fault"
 	"strongroom/internal/job"
@@ -14,6 +15,9 @@ import (
 
 // copy is the body of a copy job.
 func (r *Runner) copy(ctx context.Context, l job.Lease) error {
+	if err := r.reachable(ctx, l); err != nil {
+		return r.settle(ctx, l, err, r.endCopy)
+	}
 	w, err := r.Backup.BeginCopy(ctx, l)
 	if err != nil {
 		return err
@@ -23,6 +27,24 @@ func (r *Runner) copy(ctx context.Context, l job.Lease) error {
 		err = r.Backup.FinishCopy(ctx, l, res)
 	}
 	return r.settle(ctx, l, err, r.endCopy)
+}
+
+// reachable refuses a copy out of the organization before the destination is looked at: how it would fail there is nobody's
+// business in the source account.
+func (r *Runner) reachable(ctx context.Context, l job.Lease) error {
+	j, err := r.Backup.CopyJob(ctx, l.Account, l.Region, l.ID)
+	if fault.Is(err, fault.NotFound) {
+		return nil // BeginCopy deals with it
+	}
+	destination := arn.AccountOf(j.DestinationVaultARN)
+	if err != nil || destination == j.Account {
+		return err
+	}
+	c := r.Preflight.SameOrganization(ctx, j.Account, destination)
+	if c.Err != nil || c.OK {
+		return c.Err
+	}
+	return refuse(c.Category, "%s", c.Message)
 }
 
 func (r *Runner) runCopy(ctx context.Context, l job.Lease, w backup.CopyWork) (backup.CopyResult, error) {

@@ -35,6 +35,11 @@ func (k vaultKeys) BindVault(ctx context.Context, caller access.Principal, env a
 	if err != nil {
 		return "", err
 	}
+	// Keys serve vaults of their region, and service-managed ones, about which nobody is asked below, those of their account.
+	account, region, _, _ := backup.ParseVaultARN(vaultARN)
+	if key.Region != region || key.Manager == kms.ManagerAWS && key.Account != account {
+		return "", fault.New(fault.Invalid, "Given key ID is not accessible")
+	}
 	issuer := caller.Account
 	if issuer == "" { // the backup service itself, for a service-managed key
 		issuer = key.Account

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsbackup "github.com/aws/aws-sdk-go-v2/service/backup"
+	backuptypes "github.com/aws/aws-sdk-go-v2/service/backup/types"
+	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
+	awsorg "github.com/aws/aws-sdk-go-v2/service/organizations"
+	orgtypes "github.com/aws/aws-sdk-go-v2/service/organizations/types"
+	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"strongroom/internal/access"
+	"strongroom/internal/backup"
+	"strongroom/internal/kms"
+)
+
+// The accounts of the tests below: production is in hostile hands, vaults is what it is after.
+const (
+	production = "111111111111"
+	vaults     = "222222222222"
+)
+
+// organization makes an organization with both accounts and returns clients of an administrator of each.
+func (n *node) organization(t *testing.T) (prod, backups clients) {
+	t.Helper()
+	admin := n.user(t, "admin")
+	if _, err := n.root.iam.AttachUserPolicy(t.Context(), &awsiam.AttachUserPolicyInput{UserName: aws.String("admin"), PolicyArn: aws.String("arn:aws:iam::aws:policy/AdministratorAccess")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.root.org.CreateOrganization(t.Context(), &awsorg.CreateOrganizationInput{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.root.backup.UpdateGlobalSettings(t.Context(), &awsbackup.UpdateGlobalSettingsInput{GlobalSettings: map[string]string{"isCrossAccountBackupEnabled": "true"}}); err != nil {
+		t.Fatal(err)
+	}
+	return n.member(t, admin, production), n.member(t, admin, vaults)
+}
+
+// member makes an account and returns clients of its administrator.
+func (n *node) member(t *testing.T, admin clients, account string) clients {
+	t.Helper()
+	r, err := n.root.org.CreateAccount(t.Context(), &awsorg.CreateAccountInput{AccountName: &account, Email: aws.String(account + "@example.com"),
+		Tags: []orgtypes.Tag{{Key: aws.String("strongroom:account-id"), Value: &account}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.CreateAccountStatus.State == orgtypes.CreateAccountStateFailed {
+		t.Fatal(r.CreateAccountStatus.FailureReason)
+	}
+	s, err := admin.sts.AssumeRole(t.Context(), &awssts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::" + account + ":role/OrganizationAccountAccessRole"), RoleSessionName: aws.String("test")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newClients(n.url, "us-east-1", aws.Credentials{AccessKeyID: *s.Credentials.AccessKeyId, SecretAccessKey: *s.Credentials.SecretAccessKey, SessionToken: *s.Credentials.SessionToken})
+}
+
+// A service-managed key serves the vaults of its own account. Its ARN is no secret: every copy job shows it to the source.
+func TestAnotherAccountsServiceKeyEncryptsNoVault(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, _ := n.organization(t)
+	key, err := n.kms.ServiceKey(t.Context(), vaults, "us-east-1", "aws/backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = prod.backup.CreateBackupVault(t.Context(), &awsbackup.CreateBackupVaultInput{BackupVaultName: aws.String("mine"), EncryptionKeyArn: &key})
+	if code(err) != "InvalidParameterValueException" {
+		t.Errorf("a vault under another account's service key: %v", err)
+	}
+	if list, _, err := n.kms.Grants(t.Context(), key, kms.GrantFilter{}, "", 10); err != nil || len(list) != 0 {
+		t.Errorf("grants on it: %v %v", list, err)
+	}
+	own, err := n.kms.ServiceKey(t.Context(), production, "us-east-1", "aws/backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prod.backup.CreateBackupVault(t.Context(), &awsbackup.CreateBackupVaultInput{BackupVaultName: aws.String("mine"), EncryptionKeyArn: &own}); err != nil {
+		t.Errorf("a vault under its own: %v", err)
+	}
+	elsewhere, err := n.kms.ServiceKey(t.Context(), production, "eu-west-1", "aws/backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prod.backup.CreateBackupVault(t.Context(), &awsbackup.CreateBackupVaultInput{BackupVaultName: aws.String("other"), EncryptionKeyArn: &elsewhere}); code(err) != "InvalidParameterValueException" {
+		t.Errorf("a vault under a key of another region: %v", err)
+	}
+}
+
+// role makes a role of the account that the backup service may assume and that may do everything for it.
+func role(t *testing.T, c clients, name string) string {
+	t.Helper()
+	r, err := c.iam.CreateRole(t.Context(), &awsiam.CreateRoleInput{RoleName: &name, AssumeRolePolicyDocument: aws.String(
+		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"backup.amazonaws.com"},"Action":"sts:AssumeRole"}]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.iam.AttachRolePolicy(t.Context(), &awsiam.AttachRolePolicyInput{RoleName: &name, PolicyArn: aws.String("arn:aws:iam::aws:policy/AdministratorAccess")}); err != nil {
+		t.Fatal(err)
+	}
+	return *r.Role.Arn
+}
+
+// Asking changes nothing in other accounts, whether they exist or not, and beyond the organization it tells nothing.
+func TestPreflightOfAnotherAccountsVault(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, _ := n.organization(t)
+	const alone, nobody = "333333333333", "444444444444"
+	if err := n.org.AddFirstAccount(t.Context(), alone); err != nil {
+		t.Fatal(err)
+	}
+	secret, err := n.backup.CreateVault(t.Context(), access.Principal{Kind: access.Root, Account: alone}, access.Env{Region: "us-east-1"}, backup.VaultSpec{Name: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	destinations := []string{"arn:aws:backup:us-east-1:" + vaults + ":backup-vault:Default", "arn:aws:backup:us-east-1:" + nobody + ":backup-vault:Default", secret.ARN(), secret.ARN() + "s"}
+	rule := backuptypes.BackupRuleInput{RuleName: aws.String("r"), TargetBackupVaultName: aws.String("Default"), ScheduleExpression: aws.String("cron(0 5 * * ? *)")}
+	for i := range destinations {
+		rule.CopyActions = append(rule.CopyActions, backuptypes.CopyAction{DestinationBackupVaultArn: &destinations[i]})
+	}
+	plan, err := prod.backup.CreateBackupPlan(t.Context(), &awsbackup.CreateBackupPlanInput{BackupPlan: &backuptypes.BackupPlanInput{BackupPlanName: aws.String("p"), Rules: []backuptypes.BackupRuleInput{rule}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prod.backup.CreateBackupSelection(t.Context(), &awsbackup.CreateBackupSelectionInput{BackupPlanId: plan.BackupPlanId, BackupSelection: &backuptypes.BackupSelection{
+		SelectionName: aws.String("s"), IamRoleArn: aws.String(role(t, prod, "copier")), Resources: []string{"*"}}}); err != nil {
+		t.Fatal(err)
+	}
+	answers, err := n.checker.AskPlan(t.Context(), production, "us-east-1", *plan.BackupPlanId)
+	if err != nil || len(answers) != len(destinations) {
+		t.Fatal(answers, err)
+	}
+	told := map[string]string{}
+	for _, a := range answers {
+		if a.Allowed() {
+			t.Errorf("allowed: %+v", a)
+		}
+		for _, c := range a.Conditions {
+			told[a.Destination] += c.Name + ": " + c.Message + "\n"
+		}
+	}
+	if is, isNot := told[destinations[2]], told[destinations[3]]; is != isNot {
+		t.Errorf("a vault beyond the organization shows:\n%s\n%s", is, isNot)
+	}
+	for _, account := range []string{vaults, nobody} {
+		if list, _, err := n.backup.Vaults(t.Context(), account, "us-east-1", backup.Page{}); err != nil || len(list) != 0 {
+			t.Errorf("account %s has vaults now: %v %v", account, list, err)
+		}
+	}
+}
