@@ -260,7 +260,9 @@ func (s *Service) Assumable(ctx context.Context, account, roleARN string) error 
 }
 
 // AssumeForService returns a session of a role whose trust policy lets the service principal assume it on behalf of
-// sourceAccount and sourceARN ("" leaves the condition key out). The session has no credentials and does not end.
+// sourceAccount and sourceARN ("" leaves the condition key out). The session has no credentials and does not end. Somebody chose the
+// role and passed it, so guardrails bind the session, also when the role is the service's own: ServiceLinkedRole is for what
+// the service does of itself.
 func (s *Service) AssumeForService(ctx context.Context, roleARN, service, session, sourceAccount, sourceARN string) (access.Principal, error) {
 	if !sessionName.MatchString(session) {
 		return access.Principal{}, invalid("%q is not a role session name", session)
@@ -270,7 +272,9 @@ func (s *Service) AssumeForService(ctx context.Context, roleARN, service, sessio
 		return access.Principal{}, err
 	}
 	s.usage.role(e.id, s.clock.Now().UTC(), "")
-	return s.session(e, session), nil
+	p := s.session(e, session)
+	p.ServiceLinked = false
+	return p, nil
 }
 
 func cannotAssume(roleARN string) error {

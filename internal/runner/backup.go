@@ -36,7 +36,11 @@ func (r *Runner) runBackup(ctx context.Context, l job.Lease, w backup.BackupWork
 	if err != nil {
 		return none, err
 	}
-	err = r.Authz.Authorize(ctx, role, env, access.Check{Action: readAction(w.Point.ResourceType), Resource: w.Point.ResourceARN, Context: r.resourceTags(ctx, w)})
+	tags, err := r.resourceTags(ctx, w.Account, w.Region, w.Point.ResourceARN)
+	if err != nil {
+		return none, err
+	}
+	err = r.Authz.Authorize(ctx, role, env, access.Check{Action: readAction(w.Point.ResourceType), Resource: w.Point.ResourceARN, Context: tags})
 	if f := fault.As(err); f != nil && f.Kind == fault.Denied {
 		return none, refuse(preflight.AccessDenied, "IAM Role %s does not have sufficient permissions to execute the backup. %s", w.RoleARN, f.Msg)
 	} else if err != nil {
@@ -96,16 +100,16 @@ func readAction(resourceType string) string {
 }
 
 // resourceTags are the tags that an agent declares for a resource, as condition keys.
-func (r *Runner) resourceTags(ctx context.Context, w backup.BackupWork) access.Context {
+func (r *Runner) resourceTags(ctx context.Context, account, region, name string) (access.Context, error) {
 	c := access.Context{}
-	declared, err := r.Backup.DeclaredResource(ctx, w.Account, w.Region, w.Point.ResourceARN)
-	if err != nil {
-		return c // a condition on a tag is then not met
+	declared, err := r.Backup.DeclaredResource(ctx, account, region, name)
+	if err != nil && !fault.Is(err, fault.NotFound) { // without its tags, what a policy denies would be allowed
+		return nil, err
 	}
 	for k, v := range declared.Tags {
 		c["aws:ResourceTag/"+k] = []string{v}
 	}
-	return c
+	return c, nil
 }
 
 func percent(p repo.Progress) float64 {

@@ -35,14 +35,19 @@ func (r *Runner) runRestore(ctx context.Context, l job.Lease, w backup.RestoreWo
 	if err != nil {
 		return none, err
 	}
-	err = r.Authz.Authorize(ctx, role, env, access.Check{Action: writeAction(w.Point.ResourceType), Resource: arn.Make("elasticfilesystem", w.Region, w.Account, "file-system/*")})
+	req, err := agent.ParseRestore(w.Metadata)
+	if err != nil {
+		return none, err
+	}
+	into := restoreTarget(w, req)
+	tags, err := r.resourceTags(ctx, w.Account, w.Region, into)
+	if err != nil {
+		return none, err
+	}
+	err = r.Authz.Authorize(ctx, role, env, access.Check{Action: writeAction(w.Point.ResourceType), Resource: into, Context: tags})
 	if f := fault.As(err); f != nil && f.Kind == fault.Denied {
 		return none, refuse(preflight.AccessDenied, "IAM Role %s does not have sufficient permissions to execute the restore. %s", w.RoleARN, f.Msg)
 	} else if err != nil {
-		return none, err
-	}
-	req, err := agent.ParseRestore(w.Metadata)
-	if err != nil {
 		return none, err
 	}
 	req.JobID, req.CreatedAt = w.JobID, w.Created
@@ -91,6 +96,19 @@ func (r *Runner) runRestore(ctx context.Context, l job.Lease, w backup.RestoreWo
 		res.Message = incomplete(done)
 	}
 	return res, nil
+}
+
+// restoreTarget is what the role must be allowed to restore into: the file system that the metadata names, or any when a new one is
+// made.
+func restoreTarget(w backup.RestoreWork, req agent.RestoreRequest) string {
+	id := req.FileSystemID
+	switch {
+	case req.NewFileSystem:
+		id = "*"
+	case strings.HasPrefix(id, "arn:"):
+		return id
+	}
+	return arn.Make("elasticfilesystem", w.Region, w.Account, "file-system/"+id)
 }
 
 // incomplete says what the recovery point itself, which is PARTIAL, could not give back.

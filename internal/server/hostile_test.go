@@ -1,6 +1,9 @@
 package server
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -12,7 +15,9 @@ import (
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"strongroom/internal/access"
+	"strongroom/internal/agent"
 	"strongroom/internal/backup"
+	"strongroom/internal/job"
 	"strongroom/internal/kms"
 )
 
@@ -148,5 +153,150 @@ func TestPreflightOfAnotherAccountsVault(t *testing.T) {
 		if list, _, err := n.backup.Vaults(t.Context(), account, "us-east-1", backup.Page{}); err != nil || len(list) != 0 {
 			t.Errorf("account %s has vaults now: %v %v", account, list, err)
 		}
+	}
+}
+
+// work runs the one job of a kind that is due.
+func (n *node) work(t *testing.T, kind job.Kind) {
+	t.Helper()
+	l, ok, err := n.queue.Claim(t.Context(), kind)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if err := n.runner.Handlers(1)[kind].Run(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// protect declares a file system of production, with a place for restores, and backs it up into the vault Default.
+func (n *node) protect(t *testing.T, prod clients, roleARN, fileSystem string) (point string) {
+	t.Helper()
+	source := t.TempDir()
+	if err := os.WriteFile(filepath.Join(source, "file"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := n.agents.Add(agent.File{Name: "prod.yaml", Account: production, Region: "us-east-1", Resources: []agent.Resource{{Type: agent.EFS, ID: fileSystem, Path: source, Tags: map[string]string{"keep": "out"}}},
+		Restore: &agent.RestoreEFS{Root: t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.declare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	j, err := prod.backup.StartBackupJob(t.Context(), &awsbackup.StartBackupJobInput{BackupVaultName: aws.String("Default"), IamRoleArn: &roleARN,
+		ResourceArn: aws.String("arn:aws:elasticfilesystem:us-east-1:" + production + ":file-system/" + fileSystem)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.work(t, backup.BackupKind)
+	d, err := prod.backup.DescribeBackupJob(t.Context(), &awsbackup.DescribeBackupJobInput{BackupJobId: j.BackupJobId})
+	if err != nil || d.State != backuptypes.BackupJobStateCompleted {
+		t.Fatal(err, d.State, aws.ToString(d.StatusMessage))
+	}
+	return *d.RecoveryPointArn
+}
+
+// What a role may not write to by name or tag, a restore with it does not write to.
+func TestARestoreNeedsTheRightToItsTarget(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, _ := n.organization(t)
+	const live = "fs-0aaaaaaaaaaaaaaaa"
+	point := n.protect(t, prod, role(t, prod, "all"), live)
+	byName, byTag := role(t, prod, "name"), role(t, prod, "tag")
+	for name, statement := range map[string]string{
+		"name": `"Resource":"arn:aws:elasticfilesystem:*:*:file-system/` + live + `"`,
+		"tag":  `"Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/keep":"out"}}`,
+	} {
+		if _, err := prod.iam.PutRolePolicy(t.Context(), &awsiam.PutRolePolicyInput{RoleName: &name, PolicyName: aws.String("p"),
+			PolicyDocument: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"elasticfilesystem:Restore",` + statement + `}]}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		role, id, fresh string
+		want            backuptypes.RestoreJobStatus
+	}{
+		{byName, live, "false", backuptypes.RestoreJobStatusFailed},
+		{byName, "arn:aws:elasticfilesystem:us-east-1:" + production + ":file-system/" + live, "false", backuptypes.RestoreJobStatusFailed},
+		{byTag, live, "false", backuptypes.RestoreJobStatusFailed},
+		{byName, live, "true", backuptypes.RestoreJobStatusCompleted},
+	} {
+		j, err := prod.backup.StartRestoreJob(t.Context(), &awsbackup.StartRestoreJobInput{RecoveryPointArn: &point, IamRoleArn: &c.role,
+			Metadata: map[string]string{"file-system-id": c.id, "newFileSystem": c.fresh, "Encrypted": "false"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.work(t, backup.RestoreKind)
+		d, err := prod.backup.DescribeRestoreJob(t.Context(), &awsbackup.DescribeRestoreJobInput{RestoreJobId: j.RestoreJobId})
+		if err != nil || d.Status != c.want {
+			t.Errorf("%+v: %v %s %s", c, err, d.Status, aws.ToString(d.StatusMessage))
+		}
+	}
+}
+
+// A job that cannot leave the organization tells its account nothing about the vault it was to go to.
+func TestACopyBeyondTheOrganizationTellsNothing(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, _ := n.organization(t)
+	const alone = "333333333333"
+	if err := n.org.AddFirstAccount(t.Context(), alone); err != nil {
+		t.Fatal(err)
+	}
+	secret, err := n.backup.CreateVault(t.Context(), access.Principal{Kind: access.Root, Account: alone}, access.Env{Region: "us-east-1"}, backup.VaultSpec{Name: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	roleARN := role(t, prod, "all")
+	point := n.protect(t, prod, roleARN, "fs-0aaaaaaaaaaaaaaaa")
+	told := map[string]string{}
+	for _, destination := range []string{secret.ARN(), secret.ARN() + "s"} {
+		j, err := prod.backup.StartCopyJob(t.Context(), &awsbackup.StartCopyJobInput{RecoveryPointArn: &point, SourceBackupVaultName: aws.String("Default"), DestinationBackupVaultArn: &destination, IamRoleArn: &roleARN})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.work(t, backup.CopyKind)
+		d, err := prod.backup.DescribeCopyJob(t.Context(), &awsbackup.DescribeCopyJobInput{CopyJobId: j.CopyJobId})
+		if err != nil || d.CopyJob.State != backuptypes.CopyJobStateFailed {
+			t.Fatal(err, d)
+		}
+		told[destination] = strings.Join([]string{aws.ToString(d.CopyJob.StatusMessage), aws.ToString(d.CopyJob.DestinationEncryptionKeyArn), aws.ToString(d.CopyJob.DestinationVaultLockState)}, "\n")
+	}
+	if is, isNot := told[secret.ARN()], told[secret.ARN()+"s"]; is != isNot {
+		t.Errorf("it shows:\n%s\n%s", is, isNot)
+	}
+}
+
+// A guardrail that keeps copies in is not got around by passing the service's own role, which guardrails do not bind.
+func TestGuardrailsBindTheServicesOwnRoleWhenItIsPassed(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, _ := n.organization(t)
+	point := n.protect(t, prod, role(t, prod, "all"), "fs-0aaaaaaaaaaaaaaaa")
+	scp, err := n.root.org.CreatePolicy(t.Context(), &awsorg.CreatePolicyInput{Name: aws.String("stay"), Description: aws.String(""), Type: orgtypes.PolicyTypeServiceControlPolicy,
+		Content: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"backup:CopyFromBackupVault","Resource":"*"}]}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.root.org.AttachPolicy(t.Context(), &awsorg.AttachPolicyInput{PolicyId: scp.Policy.PolicySummary.Id, TargetId: aws.String(production)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.iam.ServiceLinkedRole(t.Context(), production, "backup.amazonaws.com"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := prod.backup.CreateBackupVault(t.Context(), &awsbackup.CreateBackupVaultInput{BackupVaultName: aws.String("other")}); err != nil {
+		t.Fatal(err)
+	}
+	j, err := prod.backup.StartCopyJob(t.Context(), &awsbackup.StartCopyJobInput{RecoveryPointArn: &point, SourceBackupVaultName: aws.String("Default"),
+		DestinationBackupVaultArn: aws.String("arn:aws:backup:us-east-1:" + production + ":backup-vault:other"),
+		IamRoleArn:                aws.String("arn:aws:iam::" + production + ":role/aws-service-role/backup.amazonaws.com/AWSServiceRoleForBackup")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.work(t, backup.CopyKind)
+	d, err := prod.backup.DescribeCopyJob(t.Context(), &awsbackup.DescribeCopyJobInput{CopyJobId: j.CopyJobId})
+	if err != nil || d.CopyJob.State != backuptypes.CopyJobStateFailed || !strings.Contains(aws.ToString(d.CopyJob.StatusMessage), "service control policy") {
+		t.Errorf("%v %s %s", err, d.CopyJob.State, aws.ToString(d.CopyJob.StatusMessage))
 	}
 }
