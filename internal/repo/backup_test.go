@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"pgregory.net/rapid"
 
@@ -81,8 +80,6 @@ func TestFilesThatCannotBeReadFaithfullyAreMarkedAndReported(t *testing.T) {
 	t.Parallel()
 	r, _ := newRepo(t)
 	tr := repotest.New()
-	big := repotest.Content
-	_ = big
 	data := func(n int) []byte { return make([]byte, n) }
 	for i, n := range []int{50, 5000, 3_000_000} {
 		for k, f := range []repotest.File{{Broken: true}, {Changed: true}, {Short: 7}, {}} {
@@ -177,27 +174,38 @@ func (f failing) Walk(_ context.Context, emit func(tree.Item) error) error {
 	return f.err
 }
 
+// cancelling cancels a context when it has yielded some entries.
+type cancelling struct {
+	*repotest.Tree
+	after  int
+	cancel func()
+}
+
+func (c cancelling) Walk(ctx context.Context, emit func(tree.Item) error) error {
+	n := 0
+	return c.Tree.Walk(ctx, func(it tree.Item) error {
+		if n++; n == c.after {
+			c.cancel()
+		}
+		return emit(it)
+	})
+}
+
 func TestACancelledBackupLeavesNoRecoveryPoint(t *testing.T) {
 	t.Parallel()
 	r, _ := newRepo(t)
 	tr := repotest.Random(5, 300)
-	for i := range 20 {
+	for _, after := range []int{1, 2, 50, 200} {
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() {
-			for tr.Opens.Load() < int64(i*10) && ctx.Err() == nil {
-				time.Sleep(time.Microsecond)
-			}
-			cancel()
-		}()
-		_, err := r.Backup(ctx, tr, repo.BackupOptions{ID: "x"})
-		cancel()
-		if err == nil {
-			must(t, r.Forget(t.Context(), "x", start))
-			return
+		_, err := r.Backup(ctx, cancelling{tr, after, cancel}, repo.BackupOptions{ID: "x"})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("got %v", err)
 		}
 		if _, err := r.Point(t.Context(), "x"); !fault.Is(err, fault.NotFound) {
 			t.Fatalf("after a cancelled backup: %v", err)
 		}
 	}
 	sound(t, r)
+	backup(t, r, tr, "x", "")
+	same(t, r, "x", tr)
 }

@@ -37,6 +37,9 @@ func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, er
 	p := &pruning{r: r, o: o}
 	r.v.look()
 	defer r.v.giveUp()
+	if err := r.v.index.Refresh(ctx); err != nil {
+		return PruneReport{}, err
+	}
 	// Packs that appear from here on are nobody's candidates.
 	p.slots = r.v.index.Packs()
 	if err := p.mark(ctx); err != nil {
@@ -213,25 +216,35 @@ func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey) erro
 
 // tidyPacks removes packs that are not in the index: a crash came before they could be published.
 func (p *pruning) tidyPacks(ctx context.Context) error {
+	orphans := map[seal.PackID]blob.Info{}
 	for class, prefix := range map[byte]string{pack.ClassData: "packs/", pack.ClassMeta: "mpacks/"} {
-		var found []blob.Info
-		if err := p.r.store.List(ctx, prefix, func(i blob.Info) error { found = append(found, i); return nil }); err != nil {
-			return err
-		}
-		for _, i := range found {
+		err := p.r.store.List(ctx, prefix, func(i blob.Info) error {
 			var id seal.PackID
 			raw, err := hex.DecodeString(i.Name[strings.LastIndexByte(i.Name, '/')+1:])
-			if err != nil || len(raw) != len(id) {
-				continue
+			if err == nil && copy(id[:], raw) == len(raw) && pack.Name(class, id) == i.Name && p.r.v.abandoned(id) {
+				orphans[id] = i
 			}
-			if copy(id[:], raw); pack.Name(class, id) != i.Name || !p.r.v.abandoned(id) {
-				continue
-			}
-			if err := p.remove(ctx, i.Name); err != nil {
-				return err
-			}
-			p.report.FreedBytes += i.Size
+			return nil
+		})
+		if err != nil {
+			return err
 		}
+	}
+	if len(orphans) == 0 {
+		return nil
+	}
+	// Whoever wrote them is gone, but may have got them into the index without knowing.
+	if err := p.r.v.index.Refresh(ctx); err != nil {
+		return err
+	}
+	for id, i := range orphans {
+		if !p.r.v.abandoned(id) {
+			continue
+		}
+		if err := p.remove(ctx, i.Name); err != nil {
+			return err
+		}
+		p.report.FreedBytes += i.Size
 	}
 	return nil
 }

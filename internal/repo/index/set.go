@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -39,16 +40,21 @@ type Set struct {
 // Load reads the index.
 func Load(ctx context.Context, store blob.Store, m *seal.Maint, budget int) (*Set, error) {
 	s := &Set{store: store, maint: m, budget: budget, slots: map[seal.PackID]uint32{}, gone: map[uint32]bool{}}
+	return s, s.read(ctx)
+}
+
+// read loads all segments that are in the store in place of those in memory. The caller holds merge and mu, or is alone.
+func (s *Set) read(ctx context.Context) error {
 	var infos []blob.Info
-	if err := store.List(ctx, prefix, func(i blob.Info) error { infos = append(infos, i); return nil }); err != nil {
-		return nil, err
+	if err := s.store.List(ctx, prefix, func(i blob.Info) error { infos = append(infos, i); return nil }); err != nil {
+		return err
 	}
 	replaced := map[SegmentID]bool{}
 	var all []*segment
 	for _, i := range infos {
-		seg, err := openSegment(ctx, store, m, i)
+		seg, err := openSegment(ctx, s.store, s.maint, i)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		all = append(all, seg)
 		for _, r := range seg.replaces {
@@ -56,21 +62,63 @@ func Load(ctx context.Context, store blob.Store, m *seal.Maint, budget int) (*Se
 		}
 	}
 	// Small segments first: they are the new ones, and profit most from memory.
-	slices.SortFunc(all, func(a, b *segment) int { return int(int64(a.pairs) - int64(b.pairs)) })
+	slices.SortFunc(all, func(a, b *segment) int { return cmp.Compare(a.pairs, b.pairs) })
+	next := s.empty()
 	for _, seg := range all {
 		if replaced[seg.id] {
-			s.stale = append(s.stale, seg.id)
+			next.stale = append(next.stale, seg.id)
 			continue
 		}
-		if err := s.install(ctx, seg); err != nil {
-			return nil, err
+		if err := next.install(ctx, seg, nil); err != nil {
+			return err
 		}
 	}
-	return s, nil
+	s.take(next)
+	s.stale = next.stale
+	return nil
 }
 
-// install makes a segment part of the set. The caller holds mu or is alone.
-func (s *Set) install(ctx context.Context, seg *segment) error {
+// empty returns a Set with the same numbers of packs and no segments; take moves its content into s.
+func (s *Set) empty() *Set {
+	return &Set{store: s.store, maint: s.maint, budget: s.budget, packs: s.packs, slots: s.slots, gone: s.gone}
+}
+
+func (s *Set) take(n *Set) {
+	s.segments, s.loaded, s.memory, s.packs, s.slots = n.segments, n.loaded, n.memory, n.packs, n.slots
+}
+
+// Refresh takes notice of segments in the store that are not known: those of a Publish or a merge that was reported to have
+// failed. Whoever is about to remove a pack, or what seems to belong to nothing, refreshes first.
+func (s *Set) Refresh(ctx context.Context) error {
+	s.merge.Lock()
+	defer s.merge.Unlock()
+	return s.refresh(ctx)
+}
+
+func (s *Set) refresh(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := map[string]bool{}
+	for _, seg := range s.segments {
+		known[seg.id.Name()] = true
+	}
+	for _, id := range s.stale {
+		known[id.Name()] = true
+	}
+	news := false
+	err := s.store.List(ctx, prefix, func(i blob.Info) error {
+		news = news || !known[i.Name]
+		return nil
+	})
+	if err != nil || !news {
+		return err
+	}
+	return s.read(ctx)
+}
+
+// install makes a segment part of the set. entries are its content if the caller has it, with the segment's numbers of
+// packs. The caller holds mu or is alone.
+func (s *Set) install(ctx context.Context, seg *segment, entries []Entry) error {
 	seg.slots = make([]uint32, len(seg.packs))
 	for i, p := range seg.packs {
 		slot, err := s.slot(p)
@@ -82,8 +130,14 @@ func (s *Set) install(ctx context.Context, seg *segment) error {
 	inMemory := uint32(0)
 	if s.memory.n+int(seg.pairs) <= s.budget {
 		inMemory = 1
-		if err := s.each(ctx, seg, func(e Entry) error { s.memory.add(e); return nil }); err != nil {
-			return err
+		for _, e := range entries {
+			e.Pack = seg.slots[e.Pack]
+			s.memory.add(e)
+		}
+		if entries == nil {
+			if err := s.each(ctx, seg, func(e Entry) error { s.memory.add(e); return nil }); err != nil {
+				return err
+			}
 		}
 	}
 	s.segments = append(s.segments, seg)
@@ -221,7 +275,7 @@ func (s *Set) Publish(ctx context.Context, entries []Entry, packs []pack.Info) e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.install(ctx, seg)
+	return s.install(ctx, seg, entries)
 }
 
 // Compact merges segments where there are many of about one size. Replaced ones are deleted.
@@ -250,6 +304,9 @@ func (s *Set) Compact(ctx context.Context) error {
 func (s *Set) Drop(ctx context.Context, packs map[uint32]bool) error {
 	s.merge.Lock()
 	defer s.merge.Unlock()
+	if err := s.refresh(ctx); err != nil {
+		return err
+	}
 	s.mu.RLock()
 	var touched []*segment
 	for _, seg := range s.segments {
@@ -315,16 +372,15 @@ func (s *Set) rewrite(ctx context.Context, old []*segment, drop map[uint32]bool)
 
 // swap puts seg in the place of old and rebuilds what is in memory. The caller holds mu.
 func (s *Set) swap(ctx context.Context, seg *segment, old []*segment) error {
-	keep := &Set{store: s.store, maint: s.maint, budget: s.budget, packs: s.packs, slots: s.slots}
+	keep := s.empty()
 	for _, o := range append(slices.Clone(s.segments), seg) {
 		if !slices.Contains(old, o) {
-			if err := keep.install(ctx, o); err != nil {
+			if err := keep.install(ctx, o, nil); err != nil {
 				return err
 			}
 		}
 	}
-	s.segments, s.loaded, s.memory = keep.segments, keep.loaded, keep.memory
-	s.packs, s.slots = keep.packs, keep.slots
+	s.take(keep)
 	return nil
 }
 
