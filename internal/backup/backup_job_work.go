@@ -178,7 +178,7 @@ func backupWork(ctx context.Context, tx *db.Tx, j BackupJob, v Vault, l job.Leas
 }
 
 func workVault(v Vault) WorkVault {
-	return WorkVault{Account: v.Account, Region: v.Region, Name: v.Name, ARN: v.ARN(), ID: v.Repository, KeyARN: v.KeyARN}
+	return WorkVault{Account: v.Account, Region: v.Region, Name: v.Name, ARN: v.ARN(), ID: v.Repository, KeyARN: v.KeyARN, Sealed: v.Lock.immutable}
 }
 
 // newestPoint returns the repository id of the newest usable recovery point of a resource in a vault, other than id; "" for none.

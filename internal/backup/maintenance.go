@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"time"
 
 	"strongroom/internal/db"
 )
@@ -12,11 +13,33 @@ func (s *Service) EveryVault(ctx context.Context) (list []WorkVault, err error) 
 		vaults, err := queryVaults(ctx, tx, " ORDER BY account, region, name")
 		list = make([]WorkVault, 0, len(vaults))
 		for _, v := range vaults {
-			list = append(list, WorkVault{Account: v.Account, Region: v.Region, Name: v.Name, ARN: v.ARN(), ID: v.Repository, KeyARN: v.KeyARN})
+			list = append(list, workVault(v))
 		}
 		return err
 	})
 	return list, err
+}
+
+// KeptUntil lists when the recovery points that a vault keeps end, by their ids in its repository; a zero time is never.
+func (s *Service) KeptUntil(ctx context.Context, v WorkVault) (ends map[string]time.Time, err error) {
+	err = s.DB.View(ctx, func(ctx context.Context, tx *db.Tx) error {
+		rows, err := tx.Query(ctx, "SELECT point, delete_at FROM recovery_point WHERE account = ? AND region = ? AND vault = ? AND status NOT IN ('CREATING', 'DELETING')", v.Account, v.Region, v.Name)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		ends = map[string]time.Time{}
+		for rows.Next() {
+			var id string
+			var end int64
+			if err := rows.Scan(&id, &end); err != nil {
+				return err
+			}
+			ends[id] = db.Time(end)
+		}
+		return rows.Err()
+	})
+	return ends, err
 }
 
 // LockedPointsUnderKey lists recovery points in locked vaults that cannot be read without the key, at most ten: enough to

@@ -89,7 +89,7 @@ func (s *Service) DeletionWork(ctx context.Context, l job.Lease) (d Deletion, er
 			return err
 		}
 		d = Deletion{
-			Vault: WorkVault{Account: v.Account, Region: v.Region, Name: v.Name, ARN: v.ARN(), ID: v.Repository, KeyARN: v.KeyARN},
+			Vault: workVault(v),
 			Point: WorkPoint{ARN: r.ARN, ID: r.ID, ResourceARN: r.ResourceARN, ResourceName: r.ResourceName, ResourceType: r.ResourceType,
 				Created: r.Created, SizeBytes: r.SizeBytes, Lifecycle: r.Lifecycle},
 			Expired: !r.DeleteAt.IsZero() && !tx.Now.Before(r.DeleteAt), DeleteAt: r.DeleteAt,

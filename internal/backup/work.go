@@ -30,6 +30,9 @@ type WorkVault struct {
 	Account, Region, Name, ARN string
 	ID                         string // of the vault row: names its repository, never reused
 	KeyARN                     string
+	// Sealed says that the vault's lock is immutable: what it holds is locked in its repository too, where the catalog alone
+	// cannot release it.
+	Sealed bool
 }
 
 // WorkPoint is a recovery point as the runner needs it.

@@ -62,7 +62,7 @@ func (r *Runner) runBackup(ctx context.Context, l job.Lease, w backup.BackupWork
 		Base: w.BaseID,
 		Meta: repo.Meta{
 			Owner: w.Vault.Account, ResourceARN: w.Point.ResourceARN, RecoveryPointARN: w.Point.ARN,
-			ResourceType: w.Point.ResourceType, Created: w.Point.Created, RetainUntil: w.DeleteAt, Labels: maps.Clone(w.Tags),
+			ResourceType: w.Point.ResourceType, Created: w.Point.Created, RetainUntil: w.DeleteAt, Locked: w.Vault.Sealed, Labels: maps.Clone(w.Tags),
 		},
 		Progress: func(p repo.Progress) {
 			report.Progress(ctx, backup.Progress{Bytes: p.Bytes, Percent: percent(p)})

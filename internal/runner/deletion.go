@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"strongroom/internal/backup"
 	"strongroom/internal/fault"
@@ -107,6 +108,11 @@ func (r *Runner) pruneVault(ctx context.Context, v backup.WorkVault) error {
 		return err
 	}
 	defer vault.Close()
+	if v.Sealed {
+		if err := r.seal(ctx, vault, v); err != nil {
+			return err
+		}
+	}
 	report, err := vault.Prune(ctx, repo.PruneOptions{DryRun: true, RepackDead: -1})
 	if err != nil {
 		return err
@@ -122,5 +128,32 @@ func (r *Runner) pruneVault(ctx context.Context, v backup.WorkVault) error {
 		return err
 	}
 	r.Log.Info("pruned", "vault", v.ARN, "freed_bytes", report.FreedBytes, "packs", report.DeletedPacks)
+	return nil
+}
+
+// seal locks in the repository what a vault held when its lock became immutable; what comes later is locked as it is written.
+func (r *Runner) seal(ctx context.Context, vault *repo.Repository, v backup.WorkVault) error {
+	commits, err := vault.List(ctx)
+	if err != nil {
+		return err
+	}
+	var ends map[string]time.Time
+	for _, c := range commits {
+		if c.Locked {
+			continue
+		}
+		if ends == nil {
+			if ends, err = r.Backup.KeptUntil(ctx, v); err != nil {
+				return err
+			}
+		}
+		end, kept := ends[c.ID]
+		if !kept { // a job is about to enter it in the catalog, or never will
+			continue
+		}
+		if err := vault.SetRetention(ctx, c.ID, end, true); err != nil {
+			return err
+		}
+	}
 	return nil
 }

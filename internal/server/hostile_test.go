@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"strongroom/internal/access"
 	"strongroom/internal/agent"
 	"strongroom/internal/backup"
+	"strongroom/internal/db"
 	"strongroom/internal/job"
 	"strongroom/internal/kms"
 )
@@ -183,6 +185,12 @@ func (n *node) protect(t *testing.T, prod clients, roleARN, fileSystem string) (
 	if err := n.declare(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	return n.backUp(t, prod, roleARN, fileSystem)
+}
+
+// backUp makes a recovery point of a file system of production in the vault Default.
+func (n *node) backUp(t *testing.T, prod clients, roleARN, fileSystem string) (point string) {
+	t.Helper()
 	j, err := prod.backup.StartBackupJob(t.Context(), &awsbackup.StartBackupJobInput{BackupVaultName: aws.String("Default"), IamRoleArn: &roleARN,
 		ResourceArn: aws.String("arn:aws:elasticfilesystem:us-east-1:" + production + ":file-system/" + fileSystem)})
 	if err != nil {
@@ -298,5 +306,43 @@ func TestGuardrailsBindTheServicesOwnRoleWhenItIsPassed(t *testing.T) {
 	d, err := prod.backup.DescribeCopyJob(t.Context(), &awsbackup.DescribeCopyJobInput{CopyJobId: j.CopyJobId})
 	if err != nil || d.CopyJob.State != backuptypes.CopyJobStateFailed || !strings.Contains(aws.ToString(d.CopyJob.StatusMessage), "service control policy") {
 		t.Errorf("%v %s %s", err, d.CopyJob.State, aws.ToString(d.CopyJob.StatusMessage))
+	}
+}
+
+// Once a lock is immutable, whoever edits the catalog cannot make the node delete what the vault holds, be it from before the
+// lock or from after it.
+func TestAnEditedCatalogReleasesNothing(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, _ := n.organization(t)
+	roleARN := role(t, prod, "all")
+	edit := func(statement string) {
+		t.Helper()
+		if err := n.db.Update(t.Context(), func(ctx context.Context, tx *db.Tx) error {
+			_, err := tx.Exec(ctx, statement)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	points := []string{n.protect(t, prod, roleARN, "fs-0aaaaaaaaaaaaaaaa")}
+	edit("UPDATE vault SET locked = 1, immutable = 1, lock_date = 1")
+	if err := n.runner.Prune(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	points = append(points, n.backUp(t, prod, roleARN, "fs-0aaaaaaaaaaaaaaaa"))
+	edit("UPDATE vault SET locked = 0, immutable = 0, lock_date = 0")
+	edit("UPDATE recovery_point SET delete_at = 1")
+	if err := n.runner.Expire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range points {
+		n.work(t, backup.DeleteKind)
+	}
+	for _, point := range points {
+		d, err := prod.backup.DescribeRecoveryPoint(t.Context(), &awsbackup.DescribeRecoveryPointInput{BackupVaultName: aws.String("Default"), RecoveryPointArn: &point})
+		if err != nil || d.Status != backuptypes.RecoveryPointStatusExpired || !strings.Contains(aws.ToString(d.StatusMessage), "is locked") {
+			t.Errorf("%v %+v", err, d)
+		}
 	}
 }
