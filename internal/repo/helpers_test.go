@@ -28,7 +28,7 @@ func config(store blob.Store, vault string) repo.Config {
 	}
 }
 
-type failer interface {
+type failer interface { // *testing.T and *rapid.T
 	Helper()
 	Fatalf(string, ...any)
 }
