@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -146,12 +145,12 @@ func change(t *testing.T, r *rand.Rand, dir string, steps int) {
 		}
 	}
 	name := func() string {
-		return filepath.Join(dir, fmt.Sprintf("d%d", r.IntN(8)), fmt.Sprintf("f%d", r.IntN(400)))
+		return filepath.Join(dir, fmt.Sprintf("d%d", r.IntN(8)), fmt.Sprintf("f%d", r.IntN(100)))
 	}
 	for range steps {
 		path := name()
 		must(os.MkdirAll(filepath.Dir(path), 0o755))
-		switch r.IntN(10) {
+		switch r.IntN(20) {
 		case 0:
 			must(os.RemoveAll(path))
 		case 1:
@@ -161,7 +160,7 @@ func change(t *testing.T, r *rand.Rand, dir string, steps int) {
 				must(os.Rename(path, to))
 			}
 		case 2:
-			must(os.WriteFile(path, randomBytes(r, 1<<20+r.IntN(3<<20)), 0o640))
+			must(os.WriteFile(path, randomBytes(r, 1<<20+r.IntN(1<<20)), 0o640))
 		default:
 			must(os.WriteFile(path, randomBytes(r, r.IntN(20_000)), 0o644))
 		}

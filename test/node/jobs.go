@@ -11,7 +11,7 @@ import (
 )
 
 // poll is how often jobs are asked for.
-const poll = 10 * time.Millisecond
+const poll = 25 * time.Millisecond
 
 // Ended is a finished job.
 type Ended struct {
