@@ -63,7 +63,7 @@ func (s *Service) CreateAccount(ctx context.Context, callerID string, n NewAccou
 	if l := utf8.RuneCountInString(n.Name); l < 1 || l > 50 {
 		return AccountRequest{}, errInput("INVALID_PATTERN", "AccountName must have 1 to 50 characters.")
 	}
-	if !roleForm.MatchString(n.Role) || strings.HasPrefix(n.Role, "AWSServiceRoleFor") {
+	if !roleForm.MatchString(n.Role) || strings.HasPrefix(strings.ToLower(n.Role), "awsservicerolefor") {
 		return AccountRequest{}, errInput("INVALID_ROLE_NAME", "RoleName %q cannot be used.", n.Role)
 	}
 	chosen := n.Tags[AccountIDTag]

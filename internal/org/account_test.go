@@ -92,7 +92,7 @@ func TestAccountsThatCannotBeMadeFailWithTheReason(t *testing.T) {
 			}
 		}
 		for _, n := range []org.NewAccount{
-			{Email: "b@example.com", Name: ""}, {Email: "b@example.com", Name: "x", Role: "AWSServiceRoleForX"}, {Email: "b@example.com", Name: "x", Role: "a b"},
+			{Email: "b@example.com", Name: ""}, {Email: "b@example.com", Name: "x", Role: "AWSServiceRoleForX"}, {Email: "b@example.com", Name: "x", Role: "awsServiceroleForBackup"}, {Email: "b@example.com", Name: "x", Role: "a b"},
 			{Email: "b@example.com", Name: "x", Tags: map[string]string{org.AccountIDTag: "12"}}, {Email: "b@example.com", Name: "x", Tags: map[string]string{"aws:x": ""}},
 		} {
 			_, err := w.CreateAccount(ctx, mgmt, n)

@@ -122,15 +122,25 @@ func onRenamed[In any](a api, action string, kind iam.Kind, name, newName, newPa
 	}
 }
 
-// onNew is the row of an operation that makes a user, group, role or policy.
+// onNew is the row of an operation that makes a user, group, role or policy. Whoever makes it with tags must be allowed to tag it
+// too, or nothing could be decided by tags.
 func onNew[In any](action, kind string, path, name func(*In) *string, fills ...fill[In]) wire.Checks[In] {
-	return row(action, func(_ context.Context, c wire.Caller, in *In) (string, access.Context, error) {
+	create := row(action, func(_ context.Context, c wire.Caller, in *In) (string, access.Context, error) {
 		keys := access.Context{}
 		for _, fn := range fills {
 			fn(keys, in, iam.Found{})
 		}
 		return iam.NewARN(c.Account, kind, aws.ToString(path(in)), aws.ToString(name(in))), keys, nil
 	})
+	return func(ctx context.Context, c wire.Caller, in *In) ([]access.Check, error) {
+		checks, err := create(ctx, c, in)
+		if err != nil || len(checks[0].Context["aws:TagKeys"]) == 0 {
+			return checks, err
+		}
+		tag := checks[0]
+		tag.Action = "iam:Tag" + strings.ToUpper(kind[:1]) + kind[1:]
+		return append(checks, tag), nil
+	}
 }
 
 // onPolicy is the row of an operation on a managed policy.

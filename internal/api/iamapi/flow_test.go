@@ -133,7 +133,7 @@ func TestConditionsOnIAMsOwnActions(t *testing.T) {
 	n.ok(err)
 	helper := n.user(root, "helper", "")
 	rules := `{"Version":"2012-10-17","Statement":[
-		{"Effect":"Allow","Action":"iam:CreateUser","Resource":"arn:aws:iam::999999999999:user/team/*","Condition":{"StringEquals":{"iam:PermissionsBoundary":"` + *limit.Policy.Arn + `","aws:RequestTag/team":"a"}}},
+		{"Effect":"Allow","Action":["iam:CreateUser","iam:TagUser"],"Resource":"arn:aws:iam::999999999999:user/team/*","Condition":{"StringEquals":{"iam:PermissionsBoundary":"` + *limit.Policy.Arn + `","aws:RequestTag/team":"a"}}},
 		{"Effect":"Allow","Action":"iam:AttachUserPolicy","Resource":"*","Condition":{"ArnLike":{"iam:PolicyARN":"arn:aws:iam::aws:policy/AWSBackup*"},"StringEquals":{"iam:PermissionsBoundary":"` + *limit.Policy.Arn + `","aws:ResourceTag/team":"a"}}},
 		{"Effect":"Allow","Action":["iam:GetPolicy","iam:GetUser"],"Resource":"*"}]}`
 	_, err = r.PutUserPolicy(n.ctx, &awsiam.PutUserPolicyInput{UserName: aws.String("helper"), PolicyName: aws.String("rules"), PolicyDocument: &rules})
@@ -296,5 +296,21 @@ func TestAnEntityCannotBeMovedToWhereItsMoverMayNotAct(t *testing.T) {
 	_, err = c.UpdateUser(n.ctx, &awsiam.UpdateUserInput{UserName: aws.String("u"), NewPath: aws.String("/admins/")})
 	n.refused(err, "AccessDenied", "arn:aws:iam::999999999999:user/admins/u")
 	_, err = c.UpdateUser(n.ctx, &awsiam.UpdateUserInput{UserName: aws.String("u"), NewUserName: aws.String("v"), NewPath: aws.String("/team/x/")})
+	n.ok(err)
+}
+
+func TestWhoMakesSomethingWithTagsMustBeAllowedToTag(t *testing.T) {
+	n, root := newNode(t)
+	maker := n.user(root, "maker", "")
+	_, err := n.iamAs(root).PutUserPolicy(n.ctx, &awsiam.PutUserPolicyInput{UserName: aws.String("maker"), PolicyName: aws.String("p"), PolicyDocument: allowing("iam:Create*", "*")})
+	n.ok(err)
+	c, tags := n.iamAs(maker), []types.Tag{{Key: aws.String("team"), Value: aws.String("backup")}}
+	_, err = c.CreateUser(n.ctx, &awsiam.CreateUserInput{UserName: aws.String("u"), Tags: tags})
+	n.refused(err, "AccessDenied", "iam:TagUser")
+	_, err = c.CreateRole(n.ctx, &awsiam.CreateRoleInput{RoleName: aws.String("r"), AssumeRolePolicyDocument: aws.String(byBackup), Tags: tags})
+	n.refused(err, "AccessDenied", "iam:TagRole")
+	_, err = c.CreatePolicy(n.ctx, &awsiam.CreatePolicyInput{PolicyName: aws.String("p"), PolicyDocument: allowing("iam:GetUser", "*"), Tags: tags})
+	n.refused(err, "AccessDenied", "iam:TagPolicy")
+	_, err = c.CreateUser(n.ctx, &awsiam.CreateUserInput{UserName: aws.String("u")})
 	n.ok(err)
 }
