@@ -5,12 +5,14 @@ import (
 	"compress/flate"
 	"context"
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"time"
 
 	"strongroom/internal/access"
+	"strongroom/internal/arn"
 	"strongroom/internal/db"
 	"strongroom/internal/fault"
 	"strongroom/internal/policy"
@@ -254,7 +256,7 @@ func (s *Service) SessionToken(ctx context.Context, caller access.Principal, d t
 func (s *Service) Assumable(ctx context.Context, account, roleARN string) error {
 	e, err := s.assumableBy(ctx, roleARN, "backup.amazonaws.com", "AWSBackup", account, "")
 	if err == nil && e.account != account {
-		return cannotAssume(roleARN)
+		return cannotAssume(roleARN, nil)
 	}
 	return err
 }
@@ -277,14 +279,38 @@ func (s *Service) AssumeForService(ctx context.Context, roleARN, service, sessio
 	return p, nil
 }
 
-func cannotAssume(roleARN string) error {
-	return fault.New(fault.Invalid, "IAM Role %s cannot be assumed by AWS Backup", roleARN).WithResource(roleARN)
+// RoleRefusal is in the chain of the error of a service that cannot assume a role, for the account that the role belongs to or
+// would belong to.
+type RoleRefusal struct {
+	Service, RoleARN string
+	Exists           bool            // the role
+	Decision         policy.Decision // of its trust policy, when it exists
+}
+
+func (r *RoleRefusal) Error() string {
+	why := "there is no such role"
+	if r.Exists {
+		why = r.Decision.Missing()
+	}
+	return fmt.Sprintf("principal %s; action sts:AssumeRole; resource %s; %s", r.Service, r.RoleARN, why)
+}
+
+// cannotAssume is AWS's answer, followed by why when that may be told.
+func cannotAssume(roleARN string, why *RoleRefusal) error {
+	if why == nil {
+		return fault.New(fault.Invalid, "IAM Role %s cannot be assumed by AWS Backup", roleARN).WithResource(roleARN)
+	}
+	return fault.New(fault.Invalid, "IAM Role %s cannot be assumed by AWS Backup (%s)", roleARN, why).WithResource(roleARN).WithCause(why)
 }
 
 func (s *Service) assumableBy(ctx context.Context, roleARN, service, session, sourceAccount, sourceARN string) (*identity, error) {
+	var why *RoleRefusal // nothing about the roles of other accounts
+	if arn.AccountOf(roleARN) == sourceAccount {
+		why = &RoleRefusal{Service: service, RoleARN: roleARN}
+	}
 	e, err := s.roleByARN(ctx, roleARN)
 	if fault.Is(err, fault.NotFound) {
-		return nil, cannotAssume(roleARN)
+		return nil, cannotAssume(roleARN, why)
 	}
 	if err != nil {
 		return nil, err
@@ -307,7 +333,10 @@ func (s *Service) assumableBy(ctx context.Context, roleARN, service, session, so
 		Resource: &e.trust, ResourceAccount: e.account, ResourceKind: policy.RoleTrust,
 	})
 	if !d.Allowed {
-		return nil, cannotAssume(roleARN).(*fault.Error).WithContext(d.Text())
+		if why != nil {
+			why.Exists, why.Decision = true, d
+		}
+		return nil, cannotAssume(roleARN, why)
 	}
 	return e, nil
 }

@@ -359,7 +359,14 @@ func TestRolesForServices(t *testing.T) {
 			{"arn:aws:iam::111111111111:role/people", "backup.amazonaws.com", prod}, {"arn:aws:iam::111111111111:role/none", "backup.amazonaws.com", prod}, {"nonsense", "backup.amazonaws.com", prod},
 		} {
 			_, err := w.AssumeForService(w.ctx, c[0], c[1], "job-1", c[2], "")
-			w.refused(err, fault.Invalid, "", "IAM Role "+c[0]+" cannot be assumed by AWS Backup")
+			w.refused(err, fault.Invalid, "", "")
+			text, why, told := strings.Cut(fault.As(err).Msg, " (")
+			if text != "IAM Role "+c[0]+" cannot be assumed by AWS Backup" || told != (c[2] == prod && c[0] != "nonsense") {
+				w.t.Errorf("%v: %s", c, fault.As(err).Msg)
+			}
+			if told && (!strings.Contains(why, "sts:AssumeRole") || !strings.Contains(why, c[1]) || !strings.Contains(why, c[0])) {
+				w.t.Errorf("%v: %s", c, why)
+			}
 		}
 		w.ok(w.Assumable(w.ctx, prod, r.ARN))
 		w.refused(w.Assumable(w.ctx, vault, r.ARN), fault.Invalid, "", "")

@@ -7,13 +7,18 @@ import (
 	"strings"
 
 	"strongroom/internal/access"
+	"strongroom/internal/arn"
 	"strongroom/internal/authz"
 	"strongroom/internal/fault"
+	"strongroom/internal/iam"
 	"strongroom/internal/policy"
 )
 
 // list collects conditions.
-type list struct{ all []Condition }
+type list struct {
+	asker string // the account that asks
+	all   []Condition
+}
 
 func (b *list) add(c Condition) { b.all = append(b.all, c) }
 
@@ -42,7 +47,29 @@ func (k *Checker) check(ctx context.Context, b *list, name string, p access.Prin
 			c.Missing = append(c.Missing, missing(d)...)
 		}
 	}
+	// The evaluator speaks to the principal, which may be of another account and is not told about this one's keys. The
+	// account that asks is: it is its policy that lacks the statement.
+	for _, m := range c.Missing {
+		if m.Statement != "" && m.Account == b.asker && !strings.Contains(c.Message, m.Statement) {
+			c.Message += fmt.Sprintf(" Missing in the %s (account %s): %s", m.Policy, m.Account, m.Statement)
+		}
+	}
 	b.add(c)
+}
+
+// assumable is the condition that the passed role can be assumed; err is what became of the attempt.
+func assumable(roleARN string, err error) Condition {
+	c := condition("role "+roleARN+" can be assumed by AWS Backup", err, "", AccessDenied)
+	var no *iam.RoleRefusal
+	switch {
+	case !errors.As(err, &no):
+	case no.Exists:
+		c.Missing = missing(no.Decision)
+	default:
+		c.Missing = []Missing{{Account: arn.AccountOf(roleARN), Policy: "role " + roleARN,
+			Note: "create the role with a trust policy that lets " + no.Service + " assume it and the managed policies AWSBackupServiceRolePolicyForBackup and AWSBackupServiceRolePolicyForRestores"}}
+	}
+	return c
 }
 
 func missing(d policy.Decision) []Missing {

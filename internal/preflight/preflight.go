@@ -70,13 +70,13 @@ type Missing struct {
 
 // Copy evaluates every condition of a copy, in the order in which AWS checks them.
 func (k *Checker) Copy(ctx context.Context, p Path) []Condition {
-	b := &list{}
+	b := &list{asker: p.Account}
 	if p.crossAccount() {
 		k.organization(ctx, b, p)
 	}
 	env := k.Env(p.Region, p.JobID)
 	role, err := k.IAM.AssumeForService(ctx, p.RoleARN, Service, SessionName(p.JobID), p.Account, p.Point.ARN)
-	b.add(condition("role "+p.RoleARN+" can be assumed by AWS Backup", err, "", AccessDenied))
+	b.add(assumable(p.RoleARN, err))
 	if err == nil {
 		place, _, err := k.Org.Guardrails(ctx, p.Destination.Account)
 		if err != nil {
