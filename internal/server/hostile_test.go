@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,9 +12,11 @@ import (
 	awsbackup "github.com/aws/aws-sdk-go-v2/service/backup"
 	backuptypes "github.com/aws/aws-sdk-go-v2/service/backup/types"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	awsorg "github.com/aws/aws-sdk-go-v2/service/organizations"
 	orgtypes "github.com/aws/aws-sdk-go-v2/service/organizations/types"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go"
 
 	"strongroom/internal/access"
 	"strongroom/internal/agent"
@@ -344,5 +347,32 @@ func TestAnEditedCatalogReleasesNothing(t *testing.T) {
 		if err != nil || d.Status != backuptypes.RecoveryPointStatusExpired || !strings.Contains(aws.ToString(d.StatusMessage), "is locked") {
 			t.Errorf("%v %+v", err, d)
 		}
+	}
+}
+
+// What another account calls its keys, and which key an alias leads to, shows in no refusal.
+func TestAliasesOfOtherAccountsDoNotShow(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	prod, backups := n.organization(t)
+	k, err := backups.kms.CreateKey(t.Context(), &awskms.CreateKeyInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backups.kms.CreateAlias(t.Context(), &awskms.CreateAliasInput{AliasName: aws.String("alias/real"), TargetKeyId: k.KeyMetadata.KeyId}); err != nil {
+		t.Fatal(err)
+	}
+	refusal := func(alias string) string {
+		t.Helper()
+		name := "arn:aws:kms:us-east-1:" + vaults + ":alias/" + alias
+		_, err := prod.kms.Encrypt(t.Context(), &awskms.EncryptInput{KeyId: &name, Plaintext: []byte("x")})
+		var e smithy.APIError
+		if !errors.As(err, &e) || e.ErrorCode() != "AccessDeniedException" {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(e.ErrorMessage(), alias, "ALIAS")
+	}
+	if is, isNot := refusal("real"), refusal("none"); is != isNot {
+		t.Errorf("%s\n%s", is, isNot)
 	}
 }

@@ -50,6 +50,9 @@ func (a *API) keyCheck(ctx context.Context, c wire.Caller, action, keyID string,
 	}
 	check := kms.Check(action, ref.ARN, c.Principal, c.Env)
 	check.Context.Set("kms:RequestAlias", ref.Alias)
+	if check.Hidden != "" { // in the caller's words: which key another account's alias leads to is not for everybody
+		check.Hidden = kms.HiddenKey(c.ARN, action, keyID)
+	}
 	return check, nil
 }
 
