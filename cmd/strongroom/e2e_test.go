@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,13 +26,19 @@ func TestMain(m *testing.M) {
 // Commands besides testscript's own:
 //
 //	serve NAME FLAGS...             starts a node on $WORK/NAME and makes it the one that aws talks to
-//	kill NAME [SIGNAL]              ends a node (default KILL) and waits for it
+//	end NAME [SIGNAL [CODE]]        ends a node (default KILL) and waits for it, and for that exit code
 //	as PROFILE aws-args...          runs aws with the credentials of PROFILE (file creds.PROFILE)
 //	let VAR PROFILE aws-args...     the same, keeping the trimmed text output in $VAR
 //	await SECONDS WANT PROFILE aws-args...  repeats until the text output matches WANT; fails on a state that ends otherwise
 //	login PROFILE FROM ROLE-ARN     assumes a role with the credentials of FROM
 //	access-key PROFILE FROM USER    makes an access key for USER
 //	same DIR DIR                    compares two trees: types, modes, owners, times, links, bytes
+//	scene LINES...                  starts a node with an organization, two accounts, vaults and policies (scene_test.go)
+//	backup PROFILE VAULT ARN        makes a recovery point and leaves its ARN in $MADE
+//	copy STATE [DAYS]               copies $RP to $COPIES and waits for that state
+//	abort PROFILE VAULT ARN STATE    starts a backup and stops it while it is CREATED or RUNNING; leaves $JOB
+//	ended PROFILE KIND ID STATE     waits for a job; leaves $MESSAGE, $CATEGORY, $MADE
+//	says VAR WORDS...               each of the words is in $VAR
 func TestStories(t *testing.T) {
 	if _, err := exec.LookPath("aws"); err != nil {
 		t.Fatal("the aws CLI is needed: run scripts/install-test-tools")
@@ -52,16 +57,23 @@ func TestStories(t *testing.T) {
 			if root, err := os.UserHomeDir(); err == nil && os.Getenv("PYENV_ROOT") == "" {
 				e.Vars = append(e.Vars, "PYENV_ROOT="+filepath.Join(root, ".pyenv"))
 			}
-			e.Values[nodesKey{}] = map[string]*exec.Cmd{}
+			e.Values[nodesKey{}] = map[string]*process{}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve": cmdServe, "kill": cmdKill, "as": cmdAs, "let": cmdLet, "await": cmdAwait, "login": cmdLogin, "access-key": cmdAccessKey, "same": cmdSame,
+			"serve": cmdServe, "end": cmdEnd, "as": cmdAs, "let": cmdLet, "await": cmdAwait, "login": cmdLogin, "access-key": cmdAccessKey, "same": cmdSame,
+			"scene": cmdScene, "ended": cmdEnded, "says": cmdSays, "backup": cmdBackup, "copy": cmdCopy, "abort": cmdAbort,
 		},
 	})
 }
 
 type nodesKey struct{}
+
+// process is a node that was started.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has been waited for
+}
 
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
@@ -79,9 +91,8 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Env = append(os.Environ(), "GOCOVERDIR="+os.Getenv("GOCOVERDIR"))
 	cmd.Stdout, cmd.Stderr = log, log
 	ts.Check(cmd.Start())
-	nodes := ts.Value(nodesKey{}).(map[string]*exec.Cmd)
-	nodes[name] = cmd
 	ended := make(chan struct{})
+	ts.Value(nodesKey{}).(map[string]*process)[name] = &process{cmd, ended}
 	go func() { cmd.Wait(); close(ended); log.Close() }()
 	ts.Defer(func() { cmd.Process.Kill(); <-ended })
 	deadline := time.After(60 * time.Second)
@@ -109,23 +120,24 @@ func firstPath(ts *testscript.TestScript) string {
 	return filepath.SplitList(ts.Getenv("PATH"))[0]
 }
 
-func cmdKill(ts *testscript.TestScript, neg bool, args []string) {
+func cmdEnd(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: kill NAME [SIGNAL]")
+		ts.Fatalf("usage: end NAME [SIGNAL [CODE]]")
 	}
-	cmd := ts.Value(nodesKey{}).(map[string]*exec.Cmd)[args[0]]
+	p := ts.Value(nodesKey{}).(map[string]*process)[args[0]]
 	sig := syscall.SIGKILL
 	if len(args) > 1 && args[1] == "TERM" {
 		sig = syscall.SIGTERM
 	}
-	ts.Check(cmd.Process.Signal(sig))
-	for range 3000 { // Wait is called by the goroutine of serve
-		if errors.Is(cmd.Process.Signal(syscall.Signal(0)), os.ErrProcessDone) {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
+	ts.Check(p.cmd.Process.Signal(sig))
+	select {
+	case <-p.ended:
+	case <-time.After(30 * time.Second):
+		ts.Fatalf("node %s does not end", args[0])
 	}
-	ts.Fatalf("node %s does not end", args[0])
+	if len(args) > 2 && strconv.Itoa(p.cmd.ProcessState.ExitCode()) != args[2] {
+		ts.Fatalf("node %s ended with %s, want %s", args[0], p.cmd.ProcessState, args[2])
+	}
 }
 
 // awsCLI runs the aws CLI and returns its output.
