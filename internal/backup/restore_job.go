@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"strongroom/internal/db"
@@ -206,7 +207,7 @@ func (s *Service) FinishRestore(ctx context.Context, l job.Lease, res RestoreRes
 		to, message := StateCompleted, res.Message
 		if res.Problems > 0 {
 			to = StateFailed
-			message = problemText(res.Problems, res.FirstProblems, "could not be restored") + " Everything else was restored to " + res.CreatedResourceARN + "."
+			message = strings.TrimSpace(problemText(res.Problems, res.FirstProblems, "could not be restored") + " Everything else was restored to " + res.CreatedResourceARN + ". " + res.Message)
 		}
 		j.CreatedARN, j.SizeBytes = res.CreatedResourceARN, res.SizeBytes
 		if to == StateCompleted {

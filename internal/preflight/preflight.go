@@ -86,9 +86,9 @@ func (k *Checker) Copy(ctx context.Context, p Path) []Condition {
 		if place.OrgPath != "" {
 			targets["backup:CopyTargetOrgPaths"] = []string{place.OrgPath}
 		}
-		k.check(ctx, b, "the role may take the recovery point out of its vault", role, env, vaultDenied, AccessDenied,
+		k.check(ctx, b, "the role may take the recovery point out of its vault", role, env, vaultDenied+".", AccessDenied,
 			access.Check{Action: "backup:CopyFromBackupVault", Resource: p.Point.ARN, Account: p.Account, Context: targets})
-		k.check(ctx, b, "the role may copy into the destination vault", role, env, vaultDenied, AccessDenied,
+		k.check(ctx, b, "the role may copy into the destination vault", role, env, vaultDenied+".", AccessDenied,
 			access.Check{Action: "backup:CopyIntoBackupVault", Resource: p.Destination.ARN})
 	}
 	k.keys(ctx, b, p, env)

@@ -133,7 +133,7 @@ func encodeReceipt(rc repo.Receipt) []byte {
 	return raw
 }
 
-// firstProblems words the first few problems for a status message.
+// firstProblems words the first few problems for a status message, where each one is quoted as a whole.
 func firstProblems(ps []repo.Problem) []string {
 	const most = 5
 	var out []string
@@ -141,7 +141,7 @@ func firstProblems(ps []repo.Problem) []string {
 		if i == most {
 			break
 		}
-		out = append(out, fmt.Sprintf("%q: %s", p.Path, p.Reason))
+		out = append(out, fmt.Sprintf("%s: %s", p.Path, p.Reason))
 	}
 	return out
 }

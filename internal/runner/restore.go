@@ -90,7 +90,7 @@ func (r *Runner) runRestore(ctx context.Context, l job.Lease, w backup.RestoreWo
 		if i == 5 {
 			break
 		}
-		res.FirstProblems = append(res.FirstProblems, fmt.Sprintf("%q: %s", x.Path, x.Reason))
+		res.FirstProblems = append(res.FirstProblems, fmt.Sprintf("%s: %s", x.Path, x.Reason))
 	}
 	if done.IncompleteCount > 0 {
 		res.Message = incomplete(done)
