@@ -1,8 +1,7 @@
 # The targets a person types. README.md explains the two that matter: `go run ./cmd/strongroom demo` and `make test`.
 GO ?= go
-PACKAGES = ./...
 
-.PHONY: build test unit race e2e walkthrough bench soak fmt
+.PHONY: build test bench soak fmt
 
 build: ## the program, into ./strongroom
 	CGO_ENABLED=0 $(GO) build -trimpath -o strongroom ./cmd/strongroom
