@@ -38,6 +38,7 @@ its URL to DIR/endpoint and prints one line with it. SIGTERM and SIGINT drain ru
 			override(&cfg.TLS.Key, flags.TLS.Key)
 			override(&cfg.DatabaseFile, flags.DatabaseFile)
 			override(&cfg.SealFile, flags.SealFile)
+			override(&cfg.RecoveryRecipient, flags.RecoveryRecipient)
 			cfg.Agents = append(cfg.Agents, flags.Agents...)
 			for _, r := range regions {
 				cfg.Regions = append(cfg.Regions, server.Region{Name: r})
@@ -71,6 +72,7 @@ its URL to DIR/endpoint and prints one line with it. SIGTERM and SIGINT drain ru
 	f.StringVar(&flags.TLS.Key, "tls-key", "", "private key file, PEM")
 	f.StringVar(&flags.DatabaseFile, "database-file", "", "file that holds a postgres:// URL; default is SQLite in the data directory")
 	f.StringVar(&flags.SealFile, "seal-file", "", "file that holds the key opening the root key (default DIR/keys/seal.key)")
+	f.StringVar(&flags.RecoveryRecipient, "recovery-recipient", "", "age public key (age1...) that every vault's keys are wrapped for too; see strongroom rescue")
 	f.StringVar(&configFile, "config", "", "configuration file, YAML; flags win over it")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c

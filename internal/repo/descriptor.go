@@ -26,7 +26,8 @@ type Descriptor struct {
 	Created  time.Time
 }
 
-// Envelope is the root key of a vault, wrapped by somebody who can unwrap it. Kind is "kms", "maint" or "recipient".
+// Envelope is the root key of a vault, wrapped by somebody who can unwrap it. Kind is "kms", or, with the
+// maintenance key beside the root key, "recipient" or "passphrase" (package recovery).
 type Envelope struct {
 	Kind  string
 	KeyID string

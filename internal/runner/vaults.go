@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"strongroom/internal/access"
@@ -12,6 +13,7 @@ import (
 	"strongroom/internal/clock"
 	"strongroom/internal/fault"
 	"strongroom/internal/preflight"
+	"strongroom/internal/recovery"
 	"strongroom/internal/repo"
 )
 
@@ -20,10 +22,13 @@ type Vaults struct {
 	// Store returns the place of a vault's bytes. It must return the same place for the same vault for ever.
 	Store func(region, vaultID string) (blob.Store, error)
 	// Maint derives the maintenance key of a vault from the node's root key: expiry and prune work with it alone.
-	Maint    func(vaultID string) []byte
-	Registry *repo.Registry
-	Clock    clock.Clock
-	Log      *slog.Logger
+	Maint func(vaultID string) []byte
+	// Recipient is an age recipient that the keys of every vault are wrapped for as well, so that its holder can read the
+	// vault when the node is gone. "" for none.
+	Recipient string
+	Registry  *repo.Registry
+	Clock     clock.Clock
+	Log       *slog.Logger
 
 	mu     sync.Mutex
 	create map[string]*sync.Mutex // by vault id: only one job makes a repository
@@ -99,7 +104,15 @@ func (r *Runner) openVault(ctx context.Context, p access.Principal, env access.E
 		if err != nil {
 			return nil, keyFault(v.KeyARN, err)
 		}
-		return repo.Open(ctx, r.Vaults.config(s, v.ID, root))
+		opened, err := repo.Open(ctx, r.Vaults.config(s, v.ID, root))
+		if err == nil && make {
+			// The repository has just proved that the key is its own.
+			if err := r.Vaults.addRecipient(ctx, s, v.ID, root, envelopes); err != nil {
+				opened.Close()
+				return nil, err
+			}
+		}
+		return opened, err
 	}
 	return nil, fault.New(fault.Corrupt, "backup vault %s has no root key wrapped by KMS", v.ARN)
 }
@@ -112,9 +125,32 @@ func (r *Runner) makeRepository(ctx context.Context, p access.Principal, env acc
 	if err != nil {
 		return nil, keyFault(v.KeyARN, err)
 	}
+	envelopes := []repo.Envelope{{Kind: kmsEnvelope, KeyID: v.KeyARN, Blob: wrapped}}
+	if to := r.Vaults.Recipient; to == "" {
+		r.Log.Warn("a vault is made without a recovery key: only this node can ever read it (recovery_recipient)", "vault", v.ARN)
+	} else {
+		e, err := recovery.ForRecipient(recovery.Keys{Vault: v.ID, Root: root, Maint: r.Vaults.Maint(v.ID)}, to)
+		if err != nil {
+			return nil, err
+		}
+		envelopes = append(envelopes, e)
+	}
 	return repo.Create(ctx, r.Vaults.config(s, v.ID, root),
-		repo.Descriptor{Vault: v.ID, Owner: v.Account, Name: v.Name, VaultARN: v.ARN, Region: v.Region, Created: r.Clock.Now()},
-		[]repo.Envelope{{Kind: kmsEnvelope, KeyID: v.KeyARN, Blob: wrapped}})
+		repo.Descriptor{Vault: v.ID, Owner: v.Account, Name: v.Name, VaultARN: v.ARN, Region: v.Region, Created: r.Clock.Now()}, envelopes)
+}
+
+// addRecipient gives a vault that was made before the recipient was configured its recovery key. Envelopes are never
+// removed: a recipient that is configured no longer keeps what it has. The caller holds the vault's lock.
+func (v *Vaults) addRecipient(ctx context.Context, s blob.Store, vaultID string, root []byte, have []repo.Envelope) error {
+	if v.Recipient == "" || slices.Contains(recovery.Recipients(have), v.Recipient) {
+		return nil
+	}
+	e, err := recovery.ForRecipient(recovery.Keys{Vault: vaultID, Root: root, Maint: v.Maint(vaultID)}, v.Recipient)
+	if err != nil {
+		return err
+	}
+	v.Log.Info("an older vault gets a recovery key", "vault", vaultID, "recipient", v.Recipient)
+	return repo.AddEnvelope(ctx, s, e)
 }
 
 // useKey asks whether p may do action with the vault's key.

@@ -15,6 +15,7 @@ import (
 
 	"strongroom/internal/arn"
 	"strongroom/internal/clock"
+	"strongroom/internal/recovery"
 )
 
 // Config is everything a node can be told. The zero value of a field means its default. The yaml names are those of the
@@ -38,6 +39,9 @@ type Config struct {
 	// SealFile holds the key that opens the root key. Default Data/keys/seal.key; put it on another medium to protect against
 	// theft of the disk.
 	SealFile string `yaml:"seal_file"`
+	// RecoveryRecipient is an age recipient (age1...). Its holder can read every vault with the vault's directory and the
+	// identity alone (strongroom rescue). Only the public key is known here.
+	RecoveryRecipient string `yaml:"recovery_recipient"`
 	// Jobs is how many jobs of each kind run at once. Default 2.
 	Jobs int `yaml:"jobs"`
 
@@ -139,6 +143,11 @@ func (c *Config) complete() error {
 	}
 	if c.SealFile == "" {
 		c.SealFile = filepath.Join(c.Data, "keys", "seal.key")
+	}
+	if c.RecoveryRecipient != "" {
+		if err := recovery.CheckRecipient(c.RecoveryRecipient); err != nil {
+			errs = append(errs, fmt.Errorf("recovery_recipient: %w", err))
+		}
 	}
 	if c.Jobs == 0 {
 		c.Jobs = 2

@@ -306,9 +306,9 @@ func (s *Server) openRunner() {
 	s.runner = runner.New(runner.Config{
 		Backup: s.backup, IAM: s.iam, KMS: s.kms, Authz: s.authz, Agents: s.agents, Preflight: s.checker, Clock: s.cfg.Clock, Time: s.trusted, Log: s.cfg.Log,
 		Vaults: &runner.Vaults{
-			Store:    s.store,
-			Maint:    func(vaultID string) []byte { return s.kms.Root.NodeKey("vault maintenance/" + vaultID) },
-			Registry: repo.NewRegistry(), Clock: s.cfg.Clock, Log: s.cfg.Log,
+			Store:     s.store,
+			Maint:     func(vaultID string) []byte { return s.kms.Root.NodeKey("vault maintenance/" + vaultID) },
+			Recipient: s.cfg.RecoveryRecipient, Registry: repo.NewRegistry(), Clock: s.cfg.Clock, Log: s.cfg.Log,
 		},
 	})
 }
