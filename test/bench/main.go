@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 type config struct {
@@ -24,6 +26,7 @@ type config struct {
 	small    int64 // MB
 	large    int64 // MB
 	apiFor   time.Duration
+	prepare  bool
 }
 
 func main() {
@@ -34,6 +37,7 @@ func main() {
 	flag.Int64Var(&c.small, "small", 1000, "MB of small files")
 	flag.Int64Var(&c.large, "large", 4000, "MB of mixed large files")
 	flag.DurationVar(&c.apiFor, "api", 5*time.Second, "how long to load the API")
+	flag.BoolVar(&c.prepare, "prepare", false, "only make the corpora")
 	flag.Parse()
 	if err := run(context.Background(), c); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -66,8 +70,14 @@ func run(ctx context.Context, c config) (err error) {
 	if err != nil {
 		return err
 	}
+	if c.prepare {
+		return nil
+	}
 	table := results{}
 	var peak int64
+	if err := settle(c); err != nil { // of an earlier run that was cut off
+		return err
+	}
 	for round := range c.rounds {
 		for _, cp := range []corpus{small, large} {
 			fmt.Printf("round %d, %s: %d files, %.0f MB\n", round+1, cp.name, cp.files, float64(cp.bytes)/1e6)
@@ -82,14 +92,33 @@ func run(ctx context.Context, c config) (err error) {
 				return err
 			}
 			peak = max(peak, rss)
+			if err := settle(c); err != nil {
+				return err
+			}
 		}
 	}
 	rate, err := apiRate(ctx, c, small)
 	if err != nil {
 		return err
 	}
+	if err := settle(c); err != nil {
+		return err
+	}
 	table.print()
 	fmt.Printf("\npeak memory of the node: %.0f MB\nDescribeRecoveryPoint, signed and authorized, client on the same cores: %.0f per second\n", float64(peak)/1e6, rate)
+	return nil
+}
+
+// settle removes what a round made and lets the file system come to rest. ext4 does not give out an inode again for half a
+// minute after it was deleted and searches past all of them meanwhile: whoever creates files next would pay for it.
+func settle(c config) error {
+	for _, dir := range []string{"restic", "node"} {
+		if err := os.RemoveAll(filepath.Join(c.dir, dir)); err != nil {
+			return err
+		}
+	}
+	unix.Sync()
+	time.Sleep(40 * time.Second)
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,9 +20,6 @@ import (
 
 func startNode(ctx context.Context, c config, source string) (*node.Node, error) {
 	dir := filepath.Join(c.dir, "node")
-	if err := os.RemoveAll(dir); err != nil {
-		return nil, err
-	}
 	n, err := node.New(c.bin, dir, source)
 	if err != nil {
 		return nil, err
@@ -41,7 +37,6 @@ func nodeRound(ctx context.Context, c config, cp corpus, out results) (rss int64
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(n.Dir)
 	point, err := n.Backup(ctx)
 	if err != nil {
 		return 0, err
@@ -81,7 +76,6 @@ func apiRate(ctx context.Context, c config, cp corpus) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer os.RemoveAll(n.Dir)
 	defer n.Stop()
 	point, err := n.Backup(ctx)
 	if err != nil {

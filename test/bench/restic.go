@@ -13,13 +13,9 @@ import (
 // another password.
 func resticRound(ctx context.Context, c config, cp corpus, out results) error {
 	work := filepath.Join(c.dir, "restic")
-	if err := os.RemoveAll(work); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
 	restic := func(args ...string) (time.Duration, error) {
 		cmd := exec.CommandContext(ctx, "restic", append([]string{"-q", "--no-cache"}, args...)...)
 		cmd.Env = append(os.Environ(), "RESTIC_PASSWORD=one", "RESTIC_FROM_PASSWORD=one", "HOME="+work)
