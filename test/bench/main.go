@@ -1,6 +1,6 @@
 // Command bench measures a node against restic on the same files in one run, interleaved, and prints medians and ratios.
 //
-//	go run ./test/bench -bin ./strongroom [-dir bench-out] [-rounds 3] [-small 1000] [-large 4000]
+//	go run ./test/bench -bin ./strongroom [-dir .bench] [-rounds 3] [-small 1000] [-large 4000]
 //
 // It drives the real program through the official SDK, as a user would, and restic through its command line. Figures are
 // wall seconds as the jobs report them; ratios are what to quote, absolute figures belong to one machine.
@@ -32,7 +32,7 @@ type config struct {
 func main() {
 	var c config
 	flag.StringVar(&c.bin, "bin", "./strongroom", "program to measure")
-	flag.StringVar(&c.dir, "dir", "bench-out", "directory for corpora and repositories")
+	flag.StringVar(&c.dir, "dir", ".bench", "directory for corpora and repositories")
 	flag.IntVar(&c.rounds, "rounds", 3, "rounds; medians are printed")
 	flag.Int64Var(&c.small, "small", 1000, "MB of small files")
 	flag.Int64Var(&c.large, "large", 4000, "MB of mixed large files")
