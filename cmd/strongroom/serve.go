@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +49,9 @@ its URL to DIR/endpoint and prints one line with it. SIGTERM and SIGINT drain ru
 				return usageError{fmt.Errorf("--log-level: %w", err)}
 			}
 			cfg.Log = slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: lv}))
+			if os.Getenv("GOMEMLIMIT") == "" {
+				debug.SetMemoryLimit(softMemory)
+			}
 			s, err := server.Open(cmd.Context(), cfg)
 			var wrong *server.ConfigError
 			if errors.As(err, &wrong) {
@@ -77,6 +81,10 @@ its URL to DIR/endpoint and prints one line with it. SIGTERM and SIGINT drain ru
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return c
 }
+
+// softMemory makes the garbage collector work harder before the process grows beyond it: a node shares its host with what it
+// protects. GOMEMLIMIT sets another limit.
+const softMemory = 192 << 20
 
 func override(dst *string, flag string) {
 	if flag != "" {
