@@ -106,12 +106,16 @@ type scratch struct {
 	sealed, stored, plain []byte
 }
 
+// grow returns an empty slice with room for n bytes, p's memory if it suffices. It grows in steps, so that slightly larger
+// chunks do not each allocate anew.
 func grow(p []byte, n int) []byte {
 	if cap(p) < n {
-		return make([]byte, 0, n)
+		return make([]byte, 0, (n+growStep-1)/growStep*growStep)
 	}
 	return p[:0]
 }
+
+const growStep = 64 << 10
 
 // unpack opens, decompresses and verifies one frame whose sealed bytes were read. The result lives in s.plain.
 func (r *Repository) unpack(d *pack.Dir, n uint32, f pack.Frame, sealed []byte, s *scratch, c *chunk.Codec) ([]byte, error) {

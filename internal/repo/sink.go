@@ -40,6 +40,7 @@ type shard struct {
 	mu      sync.Mutex
 	w       *pack.Writer
 	entries []index.Entry // Frame only
+	scratch []byte
 }
 
 func (r *Repository) newSink(p *pin) *sink {
@@ -101,7 +102,8 @@ func (s *sink) store(ctx context.Context, h seal.Hash, cid seal.CID, kind, alg b
 		sh.w = w
 		s.r.v.writes(w.ID(), s.pin)
 	}
-	n, err := sh.w.Append(h, cid, kind, alg, ulen, stored)
+	sh.scratch = grow(sh.scratch, len(stored)+seal.Overhead)
+	n, err := sh.w.Append(h, cid, kind, alg, ulen, stored, &sh.scratch)
 	if err != nil {
 		return err
 	}

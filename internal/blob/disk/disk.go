@@ -39,7 +39,7 @@ const (
 // Store is a directory of objects. Safe for concurrent use, also by several Stores on one directory.
 type Store struct {
 	dir     string
-	buffers sync.Pool // *[]byte of pieceSize, aligned
+	buffers chan *[]byte // idle ones, of pieceSize, aligned
 	direct  bool      // the file system takes direct I/O
 
 	mu   sync.Mutex
@@ -55,10 +55,27 @@ func Open(dir string) (*Store, error) {
 	if err := durable.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", dir, err)
 	}
-	s := &Store{dir: dir, made: map[string]bool{}}
-	s.buffers.New = func() any { b := durable.AlignedBuffer(pieceSize); return &b }
+	s := &Store{dir: dir, made: map[string]bool{}, buffers: make(chan *[]byte, maxIdle)}
 	s.direct = takesDirect(filepath.Join(dir, tempDir))
 	return s, nil
+}
+
+// buffer and release lend buffers. A few idle ones are kept, because memory that is touched for the first time is slow.
+func (s *Store) buffer() *[]byte {
+	select {
+	case b := <-s.buffers:
+		return b
+	default:
+		b := durable.AlignedBuffer(pieceSize)
+		return &b
+	}
+}
+
+func (s *Store) release(b *[]byte) {
+	select {
+	case s.buffers <- b:
+	default:
+	}
 }
 
 // takesDirect tries whether a file of the directory can be opened for direct I/O.

@@ -17,9 +17,11 @@ import (
 
 const (
 	// pieceSize is what one direct write hands to the kernel. Larger pieces were not faster.
-	pieceSize = 4 << 20
-	// inFlight is how many pieces of one object may wait for the disk.
-	inFlight = 2
+	pieceSize = 2 << 20
+	// inFlight is how many pieces of one object may wait for the disk, beside the one being written.
+	inFlight = 1
+	// maxIdle is how many buffers a store keeps for later.
+	maxIdle = 8
 )
 
 // writer collects an object in pieces. An object of one piece or less is written at Commit; of a larger one each full
@@ -52,7 +54,7 @@ func (s *Store) Create(_ context.Context, name string) (blob.Writer, error) {
 	if _, err := os.Lstat(path); err == nil {
 		return nil, blob.Taken(name) // Commit decides; this only saves the work
 	}
-	return &writer{s: s, name: name, path: path, buf: s.buffers.Get().(*[]byte)}, nil
+	return &writer{s: s, name: name, path: path, buf: s.buffer()}, nil
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -91,7 +93,7 @@ func (w *writer) flush() error {
 		w.result <- err
 		return err
 	}
-	w.buf, w.n = w.s.buffers.Get().(*[]byte), 0
+	w.buf, w.n = w.s.buffer(), 0
 	return nil
 }
 
@@ -135,7 +137,7 @@ func (w *writer) drain(pieces <-chan *[]byte) {
 				w.result <- err
 			}
 		}
-		w.s.buffers.Put(b)
+		w.s.release(b)
 	}
 	if err == nil {
 		w.result <- nil
@@ -233,7 +235,7 @@ func (w *writer) Abort() {
 		w.f.Close()
 	}
 	if w.buf != nil {
-		w.s.buffers.Put(w.buf)
+		w.s.release(w.buf)
 		w.buf = nil
 	}
 }

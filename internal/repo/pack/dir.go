@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 
@@ -96,7 +97,7 @@ func (d *Dir) parse(p []byte) error {
 		}
 	}
 	d.groups = make([]group, groups)
-	d.raw = p[24+int(groups)*16 : need : need]
+	d.raw = bytes.Clone(p[24+int(groups)*16 : need]) // without the padding
 	next, off, total := uint32(0), int64(headerSize), uint64(0)
 	for k := range d.groups {
 		b := p[24+k*16:]

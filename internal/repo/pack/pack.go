@@ -159,13 +159,17 @@ func decodeEntry(b []byte) (e entry) {
 
 func alignUp(n int64) int64 { return (n + align - 1) &^ (align - 1) }
 
-// padded rounds a size up so that only O(log log size) bits of it remain visible, by at most an eighth.
+// maxPadding is the coarsest step that sizes are rounded up to. A pack so large holds many chunks: its size tells of none.
+const maxPadding = 256 << 10
+
+// padded rounds a size up so that only O(log log size) bits of it remain visible, by at most an eighth (the scheme is
+// known as Padmé), in steps of at most maxPadding.
 func padded(n int64) int64 {
 	e := bits.Len64(uint64(n)) - 1
 	s := bits.Len64(uint64(e))
 	if e <= s {
 		return n
 	}
-	mask := int64(1)<<(e-s) - 1
+	mask := min(int64(1)<<(e-s), maxPadding) - 1
 	return (n + mask) &^ mask
 }

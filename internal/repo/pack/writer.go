@@ -27,7 +27,6 @@ type Writer struct {
 	groupFirst uint32
 	groups     []group
 	dir        []byte // entries of all frames
-	scratch    []byte
 	aad        []byte
 	plain      int64
 }
@@ -81,16 +80,18 @@ func (w *Writer) write(p []byte) error {
 	return nil
 }
 
-// Append seals a chunk into the pack and returns its frame number. stored is the chunk as compressed by alg.
-func (w *Writer) Append(hash seal.Hash, cid seal.CID, kind, alg byte, ulen int, stored []byte) (uint32, error) {
+// Append seals a chunk into the pack and returns its frame number. stored is the chunk as compressed by alg. scratch is
+// memory to reuse for sealing.
+func (w *Writer) Append(hash seal.Hash, cid seal.CID, kind, alg byte, ulen int, stored []byte, scratch *[]byte) (uint32, error) {
 	n := w.Frames()
 	if n >= MaxFrames {
 		return 0, fault.New(fault.Internal, "pack %s is full", w.head.id)
 	}
 	w.aad = frameAAD(w.aad, kind, alg, uint32(ulen), cid)
-	w.scratch = w.key.Seal(w.scratch[:0], stored, w.aad, seal.Frame, n)
-	e := entry{hash: hash, off: uint32(w.off - w.groupStart), clen: uint32(len(w.scratch)), ulen: uint32(ulen), kind: kind, alg: alg}
-	if err := w.write(w.scratch); err != nil {
+	sealed := w.key.Seal((*scratch)[:0], stored, w.aad, seal.Frame, n)
+	*scratch = sealed
+	e := entry{hash: hash, off: uint32(w.off - w.groupStart), clen: uint32(len(sealed)), ulen: uint32(ulen), kind: kind, alg: alg}
+	if err := w.write(sealed); err != nil {
 		return 0, err
 	}
 	w.dir = e.append(w.dir)
@@ -110,7 +111,7 @@ func (w *Writer) closeGroup() error {
 	no := uint32(len(w.groups))
 	dirOff := w.off
 	aad := partAAD(seal.Directory, w.sum, no, g.first, g.start)
-	sealed := w.key.Seal(w.scratch[:0], w.dir[int(g.first)*entrySize:], aad, seal.Directory, no)
+	sealed := w.key.Seal(nil, w.dir[int(g.first)*entrySize:], aad, seal.Directory, no)
 	if err := w.write(sealed); err != nil {
 		return err
 	}
