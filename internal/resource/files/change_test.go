@@ -142,6 +142,77 @@ func TestAFileThatChangesWhileItIsReadIsMarked(t *testing.T) {
 	}
 }
 
+// The timestamps of a file that is changed in every tick of the kernel's clock do not tell what came after it was read.
+func TestAFileThatGivesNoRestIsMarked(t *testing.T) {
+	t.Parallel()
+	for range 100 { // until the writer is not kept from running
+		path, it := oneFile(t)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer f.Close()
+			ts := unix.NsecToTimespec(1e18)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					f.WriteAt([]byte("again"), 0)
+					unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, 0)
+				}
+			}
+		})
+		c, err := it.Open(t.Context())
+		close(stop)
+		wg.Wait()
+		must(t, err)
+		is := c.(*content)
+		is.walked.Ctime, is.walked.Mtime = is.opened.Ctime, is.opened.Mtime
+		_, problem := c.Check()
+		c.Close()
+		if is.restless {
+			if problem == "" {
+				t.Error("no problem")
+			}
+			return
+		}
+	}
+	t.Error("never seen to be written")
+}
+
+func TestHowLongTimestampsAreAmbiguous(t *testing.T) {
+	t.Parallel()
+	const now = 1_700_000_000_123_456_789
+	const whole = now / 1e9 * 1e9
+	for name, c := range map[string]struct {
+		mtime, ctime int64
+		want         bool
+	}{
+		"long ago":                      {now - 1e15, now - 1e15, false},
+		"just now":                      {now, now, true},
+		"a tick ahead":                  {now + 4e6, now + 4e6, true},
+		"mtime set back":                {1e18, now - 1e6, true},
+		"mtime set to a later year":     {3e18, now - 1e6, true},
+		"mtime later, changed long ago": {3e18, now - 1e15, false},
+		"20 ms ago":                     {now - 20e6, now - 20e6, false},
+		"this second, where seconds are all there is": {whole, whole, true},
+		"three seconds ago there":                     {whole - 3e9, whole - 3e9, false},
+	} {
+		wait := unsettled(now, &tree.Entry{Mtime: c.mtime, Ctime: c.ctime})
+		if wait > 0 != c.want {
+			t.Errorf("%s: wait %v", name, wait)
+		}
+		if again := unsettled(now+int64(wait), &tree.Entry{Mtime: c.mtime, Ctime: c.ctime}); again > 0 {
+			t.Errorf("%s: %v more after waiting", name, again)
+		}
+	}
+}
+
 func TestAFileThatStaysIsNotMarked(t *testing.T) {
 	t.Parallel()
 	_, it := oneFile(t)
@@ -176,9 +247,7 @@ func TestNoMixtureOfTwoVersionsPassesUnmarked(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				for off := int64(0); off < size; off += 10_000 {
-					f.WriteAt(bytes.Repeat([]byte{version}, 10_000), off)
-				}
+				f.WriteAt(bytes.Repeat([]byte{version}, size), 0) // at once: a writer that is not let run leaves no mixture at rest
 				f.Close()
 			}
 		}

@@ -23,6 +23,8 @@ type content struct {
 	off     int64 // next byte to read
 	end     int64 // end of that extent
 	short   bool  // the file ended early
+	// restless: it was being changed when reading began, too fast for timestamps to tell
+	restless bool
 }
 
 // content opens the regular file that the walk saw as n. Its errors say why the content cannot be read, in a form that can
@@ -86,22 +88,29 @@ func (c *content) begin(ctx context.Context) error {
 	return nil
 }
 
-// tick is how coarse file timestamps can be: they advance with the kernel's timer.
-const tick = 10 * time.Millisecond
+const (
+	// tick is how coarse file timestamps can be: they advance with the kernel's timer.
+	tick = 10 * time.Millisecond
+	// second is the same for file systems that keep whole seconds, of which FAT keeps even ones only.
+	second = 2 * time.Second
+	// settleTries bounds how often a file that keeps changing is waited for.
+	settleTries = 3
+)
 
 // settle lets the current tick of the kernel's clock pass if the file was changed within it: a later change in the same
-// tick would get the same timestamps, and neither Check nor the next backup would notice it.
+// tick would get the same timestamps, and neither Check nor the next backup would notice it. A file that gives no rest is
+// read all the same, and marked by Check.
 func (c *content) settle(ctx context.Context) error {
-	for range 2 {
+	for try := 0; ; try++ {
 		var now unix.Timespec
 		if err := unix.ClockGettime(unix.CLOCK_REALTIME_COARSE, &now); err != nil {
 			return nil
 		}
-		age := time.Duration(now.Nano() - max(c.opened.Mtime, c.opened.Ctime))
-		if age > tick || age < -tick {
+		wait := unsettled(now.Nano(), &c.opened.Entry)
+		if c.restless = wait > 0; !c.restless || try == settleTries {
 			return nil
 		}
-		pause := time.NewTimer(tick)
+		pause := time.NewTimer(wait)
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -112,7 +121,21 @@ func (c *content) settle(ctx context.Context) error {
 			return fmt.Errorf("cannot be read: %w", err)
 		}
 	}
-	return nil
+}
+
+// unsettled returns how long to wait until every change of a file gets other timestamps than these; 0 if that is so now.
+// Either one may be set to anything, so both must be away from now.
+func unsettled(now int64, e *tree.Entry) (wait time.Duration) {
+	coarse := tick
+	if e.Ctime%1e9 == 0 {
+		coarse = second
+	}
+	for _, stamp := range []int64{e.Mtime, e.Ctime} {
+		if age := time.Duration(now - stamp); age <= coarse && age >= -coarse {
+			wait = max(wait, coarse-age+tick) // the clock that stamps files lags behind the one that wakes us
+		}
+	}
+	return wait
 }
 
 // extents asks where the data of a sparse file is. nil means everywhere, or that the file system cannot tell.
@@ -203,6 +226,8 @@ func (c *content) Check() (now tree.Entry, problem string) {
 		problem = "was changed, renamed or replaced while it was read"
 	case !sameState(c.walked, &is):
 		problem = "changed between being listed and being read"
+	case c.restless:
+		problem = "was being changed when it was read"
 	default:
 		return now, ""
 	}
