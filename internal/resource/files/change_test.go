@@ -308,6 +308,28 @@ func TestNamesThatVanishAreReported(t *testing.T) {
 	}
 }
 
+// What a modification time cannot be in nanoseconds since 1970 is not turned into another time without a word.
+func TestTimesThatCannotBeKeptAreReported(t *testing.T) {
+	t.Parallel()
+	root := memoryDir(t)
+	far := func(path string) {
+		ts := unix.Timespec{Sec: 13_569_465_600, Nsec: 5} // the year 2400
+		must(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{ts, ts}, 0))
+		var st unix.Stat_t
+		if must(t, unix.Stat(path, &st)); st.Mtim.Sec != ts.Sec {
+			t.Skip("the file system does not keep it either")
+		}
+	}
+	must(t, os.Mkdir(filepath.Join(root, "dir"), 0o700))
+	write(t, filepath.Join(root, "file"), []byte("x"))
+	far(filepath.Join(root, "dir"))
+	far(filepath.Join(root, "file"))
+	c := capture(t, root, Options{})
+	if p := c.Problems(); len(p) != 2 || p["dir"] != problemTime || p["file"] != problemTime || string(c.Find("file").Data) != "x" {
+		t.Errorf("%q", p)
+	}
+}
+
 func TestAMountPointIsReportedAndNotEntered(t *testing.T) {
 	t.Parallel()
 	root := tempDir(t)

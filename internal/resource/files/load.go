@@ -27,6 +27,7 @@ const (
 	problemMount    = "another file system is mounted here; its content is not part of this recovery point"
 	problemVanished = "vanished before it could be read"
 	problemList     = "changed while it was listed; entries may be missing"
+	problemTime     = "its modification time cannot be kept: it is not between the years 1678 and 2262"
 	problemMoved    = "its directory was moved or removed while it was read"
 )
 
@@ -104,6 +105,8 @@ func (l *loader) load(parent int, name string, n *node, mount uint64, inAdvance 
 	l.owners.name(&d.self.Entry)
 	if d.self.Xattrs, err = xattrsAt(fd, "", make([]byte, 256)); err != nil {
 		d.self.Problem = "its extended attributes cannot be read: " + err.Error()
+	} else if d.self.far {
+		d.self.Problem = problemTime
 	}
 	l.list(d, inAdvance)
 	return d
@@ -184,6 +187,8 @@ func (l *loader) lookAt(d *dir, i int, batch []node) {
 			n.Problem = problemVanished
 		} else if err != nil {
 			n.Problem = "its extended attributes cannot be read: " + err.Error()
+		} else if n.far {
+			n.Problem = problemTime
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package files
 
 import (
+	"math"
 	"os/user"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ type node struct {
 	btime  int64 // birth time where the file system has one, else 0: tells a reused inode number from the old one
 	mount  uint64
 	blocks uint64
+	far    bool // its modification time is no number of nanoseconds since 1970; Mtime is the nearest one
 }
 
 // stat looks at name in the directory dir, or at dir itself when name is "".
@@ -42,7 +44,8 @@ func stat(dir int, name string, n *node) error {
 	e.Type = typeOf(uint32(st.Mode))
 	e.Mode = uint32(st.Mode) & 0o7777
 	e.UID, e.GID = st.Uid, st.Gid
-	e.Mtime, e.Ctime = nanos(st.Mtime), nanos(st.Ctime)
+	e.Ctime, _ = nanos(st.Ctime)
+	e.Mtime, n.far = nanos(st.Mtime)
 	e.Size = 0
 	if e.Type == tree.File {
 		e.Size = int64(st.Size)
@@ -56,7 +59,7 @@ func stat(dir int, name string, n *node) error {
 	n.blocks = st.Blocks
 	n.btime = 0
 	if st.Mask&unix.STATX_BTIME != 0 {
-		n.btime = nanos(st.Btime)
+		n.btime, _ = nanos(st.Btime)
 	}
 	n.mount = e.Dev
 	if st.Mask&unix.STATX_MNT_ID != 0 {
@@ -65,7 +68,14 @@ func stat(dir int, name string, n *node) error {
 	return nil
 }
 
-func nanos(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
+// nanos returns a time in nanoseconds since 1970; far when it lies so many years away that they do not fit.
+func nanos(t unix.StatxTimestamp) (ns int64, far bool) {
+	const most = math.MaxInt64/int64(1e9) - 1
+	if t.Sec > most || t.Sec < -most {
+		return max(min(t.Sec, most), -most) * 1e9, true
+	}
+	return t.Sec*1e9 + int64(t.Nsec), false
+}
 
 func typeOf(mode uint32) tree.Type {
 	switch mode & unix.S_IFMT {
