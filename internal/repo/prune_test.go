@@ -296,7 +296,10 @@ func schedule(t *testing.T, seed uint64) {
 			rng := rand.New(rand.NewPCG(seed, uint64(w)))
 			// A repository of its own, as jobs have it, closed now and then.
 			mine, err := repo.Open(ctx, c)
-			must(t, err)
+			if err != nil {
+				t.Error(err)
+				return
+			}
 			defer mine.Close()
 			for n := range 12 {
 				id, k := fmt.Sprintf("rp-%d-%d", w, n), rng.IntN(len(trees))
@@ -306,14 +309,18 @@ func schedule(t *testing.T, seed uint64) {
 					base = b
 				}
 				mu.Unlock()
+				meta := repo.Meta{Owner: "o", ResourceARN: fmt.Sprint(k)}
 				if rng.IntN(3) == 0 {
-					p, err := source.Point(ctx, fmt.Sprint("src", k))
-					must(t, err)
-					_, err = repo.Copy(ctx, p, mine, repo.CopyOptions{ID: id, Meta: repo.Meta{Owner: "o", ResourceARN: fmt.Sprint(k)}})
-					must(t, err)
+					var p *repo.Point
+					if p, err = source.Point(ctx, fmt.Sprint("src", k)); err == nil {
+						_, err = repo.Copy(ctx, p, mine, repo.CopyOptions{ID: id, Meta: meta})
+					}
 				} else {
-					_, err := mine.Backup(ctx, trees[k], repo.BackupOptions{ID: id, Base: base, Meta: repo.Meta{Owner: "o", ResourceARN: fmt.Sprint(k)}})
-					must(t, err)
+					_, err = mine.Backup(ctx, trees[k], repo.BackupOptions{ID: id, Base: base, Meta: meta})
+				}
+				if err != nil {
+					t.Error(err)
+					return
 				}
 				mu.Lock()
 				live[id] = k
@@ -354,7 +361,9 @@ func schedule(t *testing.T, seed uint64) {
 			}
 			mu.Unlock()
 			if id != "" {
-				must(t, r.Forget(ctx, id, start))
+				if err := r.Forget(ctx, id, start); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 	})
