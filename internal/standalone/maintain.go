@@ -1,0 +1,144 @@
+package standalone
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"strongroom/internal/blob"
+	"strongroom/internal/fault"
+	"strongroom/internal/repo"
+)
+
+// VerifyOptions are the parameters of Verify.
+type VerifyOptions struct {
+	ID string // "" means the whole vault
+	// ReadData reads and authenticates all content. Without it, only that everything needed is there and in its place.
+	ReadData bool
+	Progress func(done, total int64)
+}
+
+// Verified is the result of Verify.
+type Verified struct {
+	Vault    string `json:"vault"`
+	ID       string `json:"recovery_point,omitempty"`
+	ReadData bool   `json:"read_data"`
+	Points   int64  `json:"recovery_points"`
+	Bytes    int64  `json:"bytes"` // content read
+	// Findings names the damage: the first repo.MaxProblems.
+	Findings     []Finding `json:"findings"`
+	FindingCount int64     `json:"finding_count"`
+}
+
+// Verify looks for damage. It changes nothing.
+func (v *Vault) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
+	out := Verified{Vault: v.ID(), ID: o.ID, ReadData: o.ReadData}
+	var rep repo.CheckReport
+	var err error
+	switch {
+	case o.ID != "":
+		var p *repo.Point
+		if p, err = v.point(ctx, o.ID); err != nil {
+			return out, err
+		}
+		out.ID = p.Commit().ID
+		if o.ReadData {
+			size := p.Commit().Stats.LogicalBytes
+			rep, err = p.Verify(ctx, adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Bytes, size }))
+			break
+		}
+		if rep, err = v.repo.Check(ctx); err != nil {
+			return out, err
+		}
+		rep.Points = 1
+		rep.Findings = slices.DeleteFunc(rep.Findings, func(f repo.Finding) bool { return f.Point != "" && f.Point != out.ID })
+		rep.FindingCount = int64(len(rep.Findings))
+	case o.ReadData:
+		var stored int64
+		if stored, err = v.stored(ctx); err != nil {
+			return out, err
+		}
+		rep, err = v.repo.VerifyAll(ctx, adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Read, stored }))
+	default:
+		rep, err = v.repo.Check(ctx)
+	}
+	out.Points, out.Bytes, out.Findings, out.FindingCount = rep.Points, rep.Bytes, findings(rep.Findings), rep.FindingCount
+	return out, err
+}
+
+// stored is the size of the packs with content.
+func (v *Vault) stored(ctx context.Context) (n int64, err error) {
+	err = v.store.List(ctx, "packs/", func(i blob.Info) error { n += i.Size; return nil })
+	return n, err
+}
+
+// Copied is the result of Copy.
+type Copied struct {
+	RecoveryPoint
+	Vault       string `json:"vault"` // the destination
+	NewBytes    int64  `json:"new_bytes"`
+	StoredBytes int64  `json:"stored_bytes"`
+}
+
+// Copy copies a recovery point into another vault, under that vault's keys and with the same id. Every byte is verified on
+// the way. Doing it again changes nothing.
+func Copy(ctx context.Context, from, to *Vault, id string, progress func(done, total int64)) (Copied, error) {
+	p, err := from.point(ctx, id)
+	if err != nil {
+		return Copied{}, err
+	}
+	c := p.Commit()
+	meta := c.Meta
+	// The destination keeps it until it is told to forget it, whatever was decided about the source.
+	meta.RetainUntil, meta.Locked = time.Time{}, false
+	r, err := repo.Copy(ctx, p, to.repo, repo.CopyOptions{
+		ID: c.ID, Meta: meta,
+		Progress: adapt(progress, func(p repo.Progress) (int64, int64) { return p.Bytes, p.Total }),
+	})
+	if err != nil {
+		return Copied{}, err
+	}
+	done, err := to.repo.Point(ctx, c.ID)
+	if err != nil {
+		return Copied{}, err
+	}
+	commit := done.Commit()
+	return Copied{RecoveryPoint: describe(&commit), Vault: to.ID(), NewBytes: r.Stats.NewBytes, StoredBytes: r.Stats.StoredBytes}, nil
+}
+
+// SameDirectory reports whether two paths are one directory.
+func SameDirectory(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// Forget drops a recovery point; the next Prune frees what only it needed. fault.State while it is locked.
+func (v *Vault) Forget(ctx context.Context, id string) error {
+	return v.repo.Forget(ctx, id, v.clock.Now())
+}
+
+// Pruned is the result of Prune.
+type Pruned struct {
+	Vault         string `json:"vault"`
+	DryRun        bool   `json:"dry_run"`
+	StoredBytes   int64  `json:"stored_bytes"` // before
+	Packs         int    `json:"packs"`        // before
+	DeletedPacks  int    `json:"deleted_packs"`
+	FreedBytes    int64  `json:"freed_bytes"`
+	RepackedPacks int    `json:"repacked_packs"`
+	RepackedBytes int64  `json:"repacked_bytes"`
+}
+
+// Prune frees what no recovery point needs. With dryRun it only says what it would free by deleting.
+func (v *Vault) Prune(ctx context.Context, dryRun bool) (Pruned, error) {
+	r, err := v.repo.Prune(ctx, repo.PruneOptions{DryRun: dryRun})
+	if fault.Is(err, fault.Corrupt) {
+		return Pruned{}, fault.New(fault.Corrupt, "nothing was freed, as what is needed cannot be told: %v", err)
+	}
+	return Pruned{v.ID(), dryRun, r.StoredBytes, r.Packs, r.DeletedPacks, r.FreedBytes, r.RepackedPacks, r.RepackedBytes}, err
+}

@@ -1,0 +1,621 @@
+package standalone
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"golang.org/x/sys/unix"
+
+	"strongroom/internal/blob/disk"
+	"strongroom/internal/clock"
+	"strongroom/internal/fault"
+	"strongroom/internal/recovery"
+	"strongroom/internal/repo"
+)
+
+const phrase = "correct horse battery staple"
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantKind(t *testing.T, err error, k fault.Kind, say string) {
+	t.Helper()
+	if !fault.Is(err, k) || !strings.Contains(err.Error(), say) {
+		t.Fatalf("%v, want %v with %q", err, k, say)
+	}
+}
+
+func newVault(t *testing.T, passphrase string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "vault")
+	_, err := Init(t.Context(), InitConfig{Dir: dir, Passphrase: passphrase, Clock: clock.System{}, Work: 8})
+	check(t, err)
+	return dir
+}
+
+func open(t *testing.T, dir, passphrase string, write bool) *Vault {
+	t.Helper()
+	v, err := Open(t.Context(), Config{Dir: dir, Secret: must(recovery.Phrase(passphrase)), Clock: clock.System{}, Write: write})
+	check(t, err)
+	t.Cleanup(func() { v.Close() })
+	return v
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	check(t, os.WriteFile(path, []byte(text), 0o644))
+}
+
+// sample makes a tree with everything that an ordinary user can make.
+func sample(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "home")
+	write(t, filepath.Join(dir, "notes", "a.txt"), "forty-two\n")
+	write(t, filepath.Join(dir, "notes", "deep", "b.conf"), "key = value\n")
+	write(t, filepath.Join(dir, "etc", "c.conf"), "")
+	write(t, filepath.Join(dir, "name\xff\n"), "a name that is no text")
+	big := bytes.Repeat([]byte("all work and no play makes jack a dull boy "), 100_000)
+	check(t, os.WriteFile(filepath.Join(dir, "big"), big, 0o600))
+	check(t, os.Link(filepath.Join(dir, "notes", "a.txt"), filepath.Join(dir, "z-link")))
+	check(t, os.Symlink("../nowhere", filepath.Join(dir, "notes", "sym")))
+	check(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o640))
+	check(t, os.WriteFile(filepath.Join(dir, "sparse"), []byte("head"), 0o600))
+	check(t, os.Truncate(filepath.Join(dir, "sparse"), 10<<20))
+	check(t, os.Chtimes(filepath.Join(dir, "notes"), time.Unix(1e9, 123456789), time.Unix(1e9, 123456789)))
+	return dir
+}
+
+// listing describes every object below dir: type, mode, size, times, links and content.
+func listing(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	inodes := map[uint64]string{}
+	check(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			return err
+		}
+		rel := must(filepath.Rel(dir, path))
+		text := must(d.Info()).Mode().String() + " " + time.Unix(st.Mtim.Unix()).Format(time.RFC3339Nano)
+		switch {
+		case d.Type().IsRegular():
+			text += " " + string(must(os.ReadFile(path)))
+			if st.Nlink > 1 {
+				if inodes[st.Ino] == "" {
+					inodes[st.Ino] = rel
+				}
+				text += " = " + inodes[st.Ino]
+			}
+		case d.Type()&fs.ModeSymlink != 0:
+			text += " " + must(os.Readlink(path))
+		}
+		out[rel] = text
+		return nil
+	}))
+	return out
+}
+
+func same(t *testing.T, a, b string) {
+	t.Helper()
+	x, y := listing(t, a), listing(t, b)
+	for k := range x {
+		if x[k] != y[k] {
+			t.Errorf("%q: %.200q, then %.200q", k, x[k], y[k])
+		}
+	}
+	if len(x) != len(y) {
+		t.Errorf("%d objects, then %d", len(x), len(y))
+	}
+}
+
+// bytesOf is every file of a directory with its content.
+func bytesOf(t *testing.T, dir string) map[string]string { return listing(t, dir) }
+
+func TestWhatWasBackedUpComesBackBitForBit(t *testing.T) {
+	t.Parallel()
+	ctx, src, dir := t.Context(), sample(t), newVault(t, phrase)
+	other := filepath.Join(t.TempDir(), "etc")
+	write(t, filepath.Join(other, "hosts"), "127.0.0.1 localhost\n")
+	v := open(t, dir, phrase, true)
+	one, err := v.Backup(ctx, BackupOptions{Paths: []string{src, other}, Host: "here"})
+	check(t, err)
+	if one.ProblemCount != 0 || one.Base != "" || one.Files != 7 || !slices.Equal(one.Paths, []string{other, src}) && !slices.Equal(one.Paths, []string{src, other}) {
+		t.Errorf("first: %+v", one)
+	}
+	write(t, filepath.Join(src, "notes", "new"), "new\n")
+	two, err := v.Backup(ctx, BackupOptions{Paths: []string{other, src, src}, Host: "here"})
+	check(t, err)
+	if two.Base != one.ID || two.UnchangedFiles != 7 || two.ReadBytes != 4 {
+		t.Errorf("second: %+v", two)
+	}
+	three, err := v.Backup(ctx, BackupOptions{Paths: []string{other, src}, Host: "elsewhere"})
+	check(t, err)
+	if three.Base != "" || three.UnchangedFiles != 0 || three.NewBytes != 0 {
+		t.Errorf("of another host: %+v", three)
+	}
+	v.Close()
+
+	r := open(t, dir, phrase, false)
+	l, err := r.List(ctx)
+	check(t, err)
+	if len(l.Points) != 3 || l.Points[0].ID != one.ID || len(l.Damaged) != 0 || !l.Passphrase {
+		t.Errorf("listing: %+v", l)
+	}
+	to := filepath.Join(t.TempDir(), "out")
+	res, err := r.Restore(ctx, RestoreOptions{ID: two.ID, To: to})
+	check(t, err)
+	if !res.Whole() || res.To != to {
+		t.Errorf("restored: %+v", res)
+	}
+	same(t, src, filepath.Join(to, "home"))
+	same(t, other, filepath.Join(to, "etc"))
+	if es := must(os.ReadDir(filepath.Dir(to))); len(es) != 1 {
+		t.Errorf("beside the restored directory: %v", es)
+	}
+}
+
+func TestReadingLeavesTheVaultUntouched(t *testing.T) {
+	t.Parallel()
+	ctx, src, dir := t.Context(), sample(t), newVault(t, phrase)
+	v := open(t, dir, phrase, true)
+	a, err := v.Backup(ctx, BackupOptions{Paths: []string{src}})
+	check(t, err)
+	v.Close()
+	before := bytesOf(t, dir)
+	check(t, os.Chmod(dir, 0o500))
+	t.Cleanup(func() { os.Chmod(dir, 0o700) })
+	r := open(t, dir, phrase, false)
+	again := open(t, dir, phrase, false) // readers do not shut each other out
+	_, err = again.List(ctx)
+	check(t, err)
+	_, err = r.Restore(ctx, RestoreOptions{ID: a.ID, To: filepath.Join(t.TempDir(), "x")})
+	check(t, err)
+	_, err = r.Verify(ctx, VerifyOptions{ReadData: true})
+	check(t, err)
+	_, err = r.Verify(ctx, VerifyOptions{})
+	check(t, err)
+	_, err = r.Prune(ctx, true)
+	check(t, err)
+	check(t, r.Diff(ctx, a.ID, a.ID, func(c Change) error { return errors.New(c.Path) }))
+	wantKind(t, r.Forget(ctx, a.ID), fault.State, "for reading only")
+	_, err = r.Backup(ctx, BackupOptions{Paths: []string{src}})
+	wantKind(t, err, fault.State, "for reading only")
+	check(t, os.Chmod(dir, 0o700))
+	if after := bytesOf(t, dir); !reflect.DeepEqual(before, after) {
+		t.Error("the vault's directory has changed")
+	}
+}
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	ctx, dir := t.Context(), newVault(t, phrase)
+	get := func(dir string, s recovery.Secret, write bool) error {
+		v, err := Open(ctx, Config{Dir: dir, Secret: s, Clock: clock.System{}, Write: write})
+		if err == nil {
+			v.Close()
+		}
+		return err
+	}
+	wantKind(t, get(dir, must(recovery.Phrase("wrong")), false), fault.Denied, "the passphrase does not open")
+	id := must(age.GenerateX25519Identity())
+	wantKind(t, get(dir, must(recovery.Identities([]byte(id.String()))), false), fault.NotFound, "has no recovery key")
+	empty := t.TempDir()
+	wantKind(t, get(empty, must(recovery.Phrase(phrase)), true), fault.NotFound, "is not a vault")
+	if es := must(os.ReadDir(empty)); len(es) != 0 {
+		t.Errorf("a wrong directory was touched: %v", es)
+	}
+	v := open(t, dir, phrase, true)
+	wantKind(t, get(dir, must(recovery.Phrase(phrase)), false), fault.Unavailable, "by another process")
+	v.Close()
+	_, err := Init(ctx, InitConfig{Dir: dir, Passphrase: phrase, Clock: clock.System{}, Work: 8})
+	wantKind(t, err, fault.Exists, "is not empty")
+	_, err = Init(ctx, InitConfig{Dir: filepath.Join(t.TempDir(), "v"), Clock: clock.System{}, Work: 8})
+	wantKind(t, err, fault.Invalid, "the passphrase is empty")
+}
+
+func TestBackupRefusesWhatItCannotName(t *testing.T) {
+	t.Parallel()
+	ctx, dir, tmp := t.Context(), newVault(t, phrase), t.TempDir()
+	v := open(t, dir, phrase, true)
+	write(t, filepath.Join(tmp, "a", "same", "x"), "")
+	write(t, filepath.Join(tmp, "b", "same", "x"), "")
+	for _, c := range []struct {
+		paths []string
+		kind  fault.Kind
+		say   string
+	}{
+		{nil, fault.Missing, "nothing to back up"},
+		{[]string{filepath.Join(tmp, "absent")}, fault.NotFound, "does not exist"},
+		{[]string{filepath.Join(tmp, "a", "same", "x")}, fault.Invalid, "is not a directory"},
+		{[]string{filepath.Join(tmp, "a", "same"), filepath.Join(tmp, "b", "same")}, fault.Invalid, "the same name"},
+		{[]string{filepath.Dir(dir)}, fault.Invalid, "overlap"},
+		{[]string{filepath.Join(dir, "keys")}, fault.Invalid, "overlap"},
+	} {
+		_, err := v.Backup(ctx, BackupOptions{Paths: c.paths})
+		wantKind(t, err, c.kind, c.say)
+	}
+	if l := must(v.List(ctx)); len(l.Points) != 0 {
+		t.Errorf("%+v", l.Points)
+	}
+}
+
+func TestRestoreNeverWritesOverAnything(t *testing.T) {
+	t.Parallel()
+	ctx, dir, tmp := t.Context(), newVault(t, phrase), t.TempDir()
+	src := sample(t)
+	v := open(t, dir, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	write(t, filepath.Join(tmp, "full", "x"), "mine")
+	write(t, filepath.Join(tmp, "file"), "mine")
+	check(t, os.Symlink(tmp, filepath.Join(tmp, "link")))
+	before := listing(t, tmp)
+	for to, c := range map[string]struct {
+		kind fault.Kind
+		say  string
+	}{
+		"":                                   {fault.Missing, "where to restore"},
+		filepath.Join(tmp, "full"):           {fault.Exists, "never writes over"},
+		filepath.Join(tmp, "file"):           {fault.Exists, "never writes over"},
+		filepath.Join(tmp, "link"):           {fault.Exists, "never writes over"},
+		filepath.Join(tmp, "absent", "deep"): {fault.NotFound, "does not exist"},
+		filepath.Join(dir, "new"):            {fault.Invalid, "inside the vault"},
+	} {
+		_, err := v.Restore(ctx, RestoreOptions{ID: a.ID, To: to})
+		wantKind(t, err, c.kind, c.say)
+	}
+	_, err := v.Restore(ctx, RestoreOptions{ID: "absent", To: filepath.Join(tmp, "new")})
+	wantKind(t, err, fault.NotFound, "there is no recovery point absent")
+	if !reflect.DeepEqual(before, listing(t, tmp)) {
+		t.Error("a refused restore has left something")
+	}
+	check(t, os.Mkdir(filepath.Join(tmp, "empty"), 0o755))
+	_, err = v.Restore(ctx, RestoreOptions{ID: a.ID, To: filepath.Join(tmp, "empty")})
+	check(t, err)
+	same(t, src, filepath.Join(tmp, "empty", "home"))
+}
+
+func TestIncludeRestoresWhatMatchesAndNothingElse(t *testing.T) {
+	t.Parallel()
+	ctx, dir, src := t.Context(), newVault(t, phrase), sample(t)
+	v := open(t, dir, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	for _, c := range []struct {
+		include []string
+		want    []string
+	}{
+		{[]string{"*.conf"}, []string{"home/etc/c.conf", "home/notes/deep/b.conf"}},
+		{[]string{"home/notes/deep", "home/etc/"}, []string{"home/etc/c.conf", "home/notes/deep/b.conf"}},
+		{[]string{"/home/**/c.*", "fifo"}, []string{"home/etc/c.conf", "home/fifo"}},
+		{[]string{"z-link"}, []string{"home/z-link"}},
+	} {
+		to := filepath.Join(t.TempDir(), "out")
+		_, err := v.Restore(ctx, RestoreOptions{ID: a.ID, To: to, Include: c.include})
+		check(t, err)
+		var got []string
+		for name, text := range listing(t, to) {
+			if !strings.HasPrefix(text, "d") {
+				got = append(got, name)
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q restored %q, want %q", c.include, got, c.want)
+		}
+	}
+	_, err := v.Restore(ctx, RestoreOptions{ID: a.ID, To: filepath.Join(t.TempDir(), "x"), Include: []string{"*.conf", "*.absent"}})
+	wantKind(t, err, fault.NotFound, `"*.absent"`)
+}
+
+func TestCopyIsUnderTheOtherVaultsPassphraseAlone(t *testing.T) {
+	t.Parallel()
+	ctx, src := t.Context(), sample(t)
+	from, to := newVault(t, phrase), newVault(t, "another one")
+	v := open(t, from, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}, Host: "here"}))
+	w := open(t, to, "another one", true)
+	c, err := Copy(ctx, v, w, a.ID, nil)
+	check(t, err)
+	if c.ID != a.ID || !c.Created.Equal(a.Created) || c.Host != "here" || c.Vault == v.ID() || c.NewBytes == 0 {
+		t.Errorf("copied: %+v", c)
+	}
+	if _, err := Copy(ctx, v, w, a.ID, nil); err != nil {
+		t.Errorf("copied again: %v", err)
+	}
+	w.Close()
+	if _, err := Open(ctx, Config{Dir: to, Secret: must(recovery.Phrase(phrase)), Clock: clock.System{}}); !fault.Is(err, fault.Denied) {
+		t.Errorf("the source's passphrase: %v", err)
+	}
+	check(t, v.Forget(ctx, a.ID))
+	check(t, os.RemoveAll(from))
+	w = open(t, to, "another one", false)
+	out := filepath.Join(t.TempDir(), "out")
+	_, err = w.Restore(ctx, RestoreOptions{ID: a.ID, To: out})
+	check(t, err)
+	same(t, src, filepath.Join(out, "home"))
+}
+
+func TestForgetAndPruneFreeWhatNobodyNeeds(t *testing.T) {
+	t.Parallel()
+	ctx, dir := t.Context(), newVault(t, phrase)
+	src := filepath.Join(t.TempDir(), "src")
+	random := make([]byte, 4<<20)
+	must(must(os.Open("/dev/urandom")).Read(random))
+	write(t, filepath.Join(src, "gone"), string(random))
+	v := open(t, dir, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	check(t, os.Remove(filepath.Join(src, "gone")))
+	write(t, filepath.Join(src, "stays"), "stays")
+	b := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	if p := must(v.Prune(ctx, false)); p.FreedBytes != 0 {
+		t.Errorf("pruned what is needed: %+v", p)
+	}
+	check(t, v.Forget(ctx, a.ID))
+	wantKind(t, v.Forget(ctx, a.ID), fault.NotFound, a.ID)
+	if p := must(v.Prune(ctx, true)); !p.DryRun || p.FreedBytes < 4<<20 {
+		t.Errorf("would free: %+v", p)
+	}
+	if p := must(v.Prune(ctx, false)); p.FreedBytes < 4<<20 || p.DeletedPacks == 0 {
+		t.Errorf("freed: %+v", p)
+	}
+	if n := must(v.stored(ctx)); n > 1<<20 {
+		t.Errorf("%d bytes are still there", n)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	_, err := v.Restore(ctx, RestoreOptions{ID: b.ID, To: out})
+	check(t, err)
+	same(t, src, filepath.Join(out, "src"))
+}
+
+// spoil changes a file throughout; packs may have padding.
+func spoil(t *testing.T, file string) {
+	t.Helper()
+	data := must(os.ReadFile(file))
+	for i := range len(data) {
+		if i%16 == 8 {
+			data[i] ^= 1
+		}
+	}
+	check(t, os.Chmod(file, 0o600))
+	check(t, os.WriteFile(file, data, 0o600))
+}
+
+func TestDamageIsNamedAndTheRestStaysUsable(t *testing.T) {
+	t.Parallel()
+	ctx, dir, src := t.Context(), newVault(t, phrase), sample(t)
+	v := open(t, dir, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}, Host: "a"}))
+	write(t, filepath.Join(src, "later"), "later")
+	b := must(v.Backup(ctx, BackupOptions{Paths: []string{src}, Host: "b"}))
+	if r := must(v.Verify(ctx, VerifyOptions{ReadData: true})); r.FindingCount != 0 || r.Points != 2 || r.Bytes == 0 {
+		t.Errorf("sound: %+v", r)
+	}
+	v.Close()
+	spoil(t, filepath.Join(dir, "rps", a.ID))
+	v = open(t, dir, phrase, false)
+	l := must(v.List(ctx))
+	if len(l.Points) != 1 || l.Points[0].ID != b.ID || len(l.Damaged) != 1 || l.Damaged[0].Point != a.ID {
+		t.Errorf("listing: %+v", l)
+	}
+	out := filepath.Join(t.TempDir(), "out")
+	_, err := v.Restore(ctx, RestoreOptions{ID: b.ID, To: out})
+	check(t, err)
+	same(t, src, filepath.Join(out, "home"))
+	if r := must(v.Verify(ctx, VerifyOptions{})); r.FindingCount != 1 || r.Findings[0].Point != a.ID {
+		t.Errorf("structure: %+v", r)
+	}
+	if r := must(v.Verify(ctx, VerifyOptions{ID: b.ID})); r.FindingCount != 0 || r.Points != 1 {
+		t.Errorf("the other one: %+v", r)
+	}
+	v.Close()
+	w := open(t, dir, phrase, true)
+	_, err = w.Prune(ctx, false)
+	wantKind(t, err, fault.Corrupt, "nothing was freed")
+	w.Close()
+
+	packs := must(filepath.Glob(filepath.Join(dir, "packs", "*", "*")))
+	if len(packs) == 0 {
+		packs = must(filepath.Glob(filepath.Join(dir, "packs", "*")))
+	}
+	for _, p := range packs {
+		data := must(os.ReadFile(p))
+		end := slices.Clone(data[len(data)/2:])
+		spoil(t, p)
+		f := must(os.OpenFile(p, os.O_WRONLY, 0))
+		must(f.WriteAt(end, int64(len(data)/2))) // the directory at its end stays
+		check(t, f.Close())
+	}
+	v = open(t, dir, phrase, false)
+	r := must(v.Verify(ctx, VerifyOptions{ID: b.ID, ReadData: true}))
+	if r.FindingCount == 0 || !slices.ContainsFunc(r.Findings, func(f Finding) bool { return strings.HasPrefix(f.Object, "packs/") }) {
+		t.Errorf("content: %+v", r)
+	}
+	to := filepath.Join(t.TempDir(), "damaged")
+	_, err = v.Restore(ctx, RestoreOptions{ID: b.ID, To: to})
+	wantKind(t, err, fault.Corrupt, "")
+	if _, err := os.Lstat(to); !os.IsNotExist(err) {
+		t.Error("a damaged restore looks like one")
+	}
+	if es := must(os.ReadDir(filepath.Dir(to))); len(es) != 0 {
+		t.Errorf("left behind: %v", es)
+	}
+}
+
+func TestDiffNamesWhatHasChanged(t *testing.T) {
+	t.Parallel()
+	ctx, dir, src := t.Context(), newVault(t, phrase), sample(t)
+	v := open(t, dir, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	check(t, os.RemoveAll(filepath.Join(src, "etc")))
+	write(t, filepath.Join(src, "new"), "12345")
+	check(t, os.Chmod(filepath.Join(src, "big"), 0o644))
+	// Changed in place behind a restored time: size and mtime say nothing.
+	hidden := filepath.Join(src, "notes", "deep", "b.conf")
+	was := must(os.Stat(hidden)).ModTime()
+	write(t, hidden, "key = VALUE\n")
+	check(t, os.Chtimes(hidden, was, was))
+	b := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	got := map[string]string{}
+	check(t, v.Diff(ctx, a.ID, b.ID, func(c Change) error {
+		got[c.Path] = c.Kind + " " + strings.Join(c.Fields, ",")
+		return nil
+	}))
+	want := map[string]string{
+		"home": "changed mtime", "home/etc": "removed ", "home/etc/c.conf": "removed ", "home/new": "added ",
+		"home/big": "changed mode,ctime", "home/notes/deep/b.conf": "changed ctime",
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	stop := errors.New("stop")
+	if err := v.Diff(ctx, a.ID, b.ID, func(Change) error { return stop }); err != stop {
+		t.Errorf("a callback's error became %v", err)
+	}
+}
+
+func TestFindLooksIntoEveryRecoveryPoint(t *testing.T) {
+	t.Parallel()
+	ctx, dir, src := t.Context(), newVault(t, phrase), sample(t)
+	v := open(t, dir, phrase, true)
+	a := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	check(t, os.Remove(filepath.Join(src, "etc", "c.conf")))
+	b := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
+	var got []string
+	damaged, err := v.Find(ctx, "*.conf", func(f Found) error {
+		got = append(got, f.Point+" "+f.Path)
+		return nil
+	})
+	check(t, err)
+	want := []string{a.ID + " home/etc/c.conf", a.ID + " home/notes/deep/b.conf", b.ID + " home/notes/deep/b.conf"}
+	slices.Sort(want)
+	slices.Sort(got)
+	if len(damaged) != 0 || !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}
+
+// A node's vault: its keys are wrapped for a recipient, its recovery points are locked and have ARNs.
+func nodeVault(t *testing.T, dir string, recipient string) {
+	t.Helper()
+	k := recovery.Keys{Vault: "00000000-0000-4000-8000-000000000001", Root: make([]byte, 32), Maint: make([]byte, 32)}
+	es := []repo.Envelope{{Kind: "kms", KeyID: "arn:aws:kms:x", Blob: []byte("x")}}
+	if recipient != "" {
+		es = append(es, must(recovery.ForRecipient(k, recipient)))
+	}
+	check(t, os.MkdirAll(dir, 0o700))
+	r, err := repo.Create(context.Background(), repo.Config{Store: must(disk.Open(dir)), Vault: k.Vault, Root: k.Root, Maint: k.Maint, Clock: clock.System{}},
+		repo.Descriptor{Name: "main", VaultARN: "arn:aws:backup:us-east-1:111111111111:backup-vault:main"}, es)
+	check(t, err)
+	check(t, r.Close())
+}
+
+func TestRecoveryKeyOpensANodesVaultAndItsAbsenceIsShown(t *testing.T) {
+	t.Parallel()
+	ctx, node := t.Context(), filepath.Join(t.TempDir(), "no[de")
+	id := must(age.GenerateX25519Identity())
+	with, without := filepath.Join(node, "regions", "us-east-1", "vaults", "with"), filepath.Join(node, "regions", "us-east-1", "vaults", "without")
+	nodeVault(t, with, id.Recipient().String())
+	nodeVault(t, without, "")
+	for dir, want := range map[string][]string{node: {with, without}, filepath.Dir(with): {with, without}, filepath.Join(node, "regions", "us-east-1"): {with, without}, with: {with}} {
+		if got, err := Find(dir); err != nil || !slices.Equal(got, want) {
+			t.Errorf("below %s: %q, %v", dir, got, err)
+		}
+	}
+	_, err := Find(filepath.Join(node, "absent"))
+	wantKind(t, err, fault.NotFound, "does not exist")
+	_, err = Find(t.TempDir())
+	wantKind(t, err, fault.NotFound, "holds none")
+
+	if a := must(Look(ctx, without)); len(a.Recipients) != 0 || a.Passphrase || a.Name != "main" {
+		t.Errorf("without: %+v", a)
+	}
+	if a := must(Look(ctx, with)); !slices.Equal(a.Recipients, []string{id.Recipient().String()}) {
+		t.Errorf("with: %+v", a)
+	}
+	secret := must(recovery.Identities([]byte(id.String())))
+	v, err := Open(ctx, Config{Dir: with, Secret: secret, Clock: clock.System{}})
+	check(t, err)
+	defer v.Close()
+	if l := must(v.List(ctx)); l.ARN == "" || len(l.Points) != 0 {
+		t.Errorf("%+v", l)
+	}
+	_, err = Open(ctx, Config{Dir: without, Secret: secret, Clock: clock.System{}})
+	wantKind(t, err, fault.NotFound, "has no recovery key")
+}
+
+func TestJSONNamesStay(t *testing.T) {
+	t.Parallel()
+	keys := func(v any) string {
+		var m map[string]any
+		check(t, json.Unmarshal(must(json.Marshal(v)), &m))
+		var out []string
+		for k := range m {
+			out = append(out, k)
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	for want, v := range map[string]any{
+		"created directory vault": Created{},
+		"bytes created entries files id locked new_bytes problem_count problems read_bytes stored_bytes unchanged_files": BackedUp{},
+		"created damaged directory name passphrase recovery_points recovery_recipients vault":                            Listing{},
+		"bytes directory entries incomplete incomplete_count recovery_point refused refused_count":                       Restored{},
+		"bytes finding_count findings read_data recovery_points vault":                                                   Verified{},
+		"bytes created entries files id locked new_bytes problem_count stored_bytes vault":                               Copied{},
+		"deleted_packs dry_run freed_bytes packs repacked_bytes repacked_packs stored_bytes vault":                       Pruned{},
+		"change path size_after size_before type":                                                                        Change{},
+		"created mtime path recovery_point size type":                                                                    Found{},
+	} {
+		if got := keys(v); got != want {
+			t.Errorf("%T: %s", v, got)
+		}
+	}
+}
+
+func TestSecretFilesHoldOneSecret(t *testing.T) {
+	t.Parallel()
+	file := func(text string) string {
+		f := filepath.Join(t.TempDir(), "secret")
+		check(t, os.WriteFile(f, []byte(text), 0o600))
+		return f
+	}
+	for text, want := range map[string]string{"a b\n": "a b", "a b": "a b", "a\r\n": "a", " a ": " a "} {
+		if got, err := Passphrase(file(text)); err != nil || got != want {
+			t.Errorf("%q: %q, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "\n", "a\nb\n", strings.Repeat("a", 1<<17)} {
+		if _, err := Passphrase(file(text)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%.10q: %v", text, err)
+		}
+	}
+	_, err := IdentityFile(file("AGE-SECRET-KEY-1NO"))
+	wantKind(t, err, fault.Invalid, "not an age identity file")
+	_, err = IdentityFile(filepath.Join(t.TempDir(), "absent"))
+	wantKind(t, err, fault.Invalid, "no such file")
+}
