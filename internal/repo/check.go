@@ -158,11 +158,14 @@ func (c *checking) manifest(ctx context.Context, rec *record, refs refSet) error
 	}
 }
 
-// placed makes sure that a chunk is where the reference set protects it.
+// placed makes sure that a chunk is where the index says, and that the reference set protects it there.
 func (c *checking) placed(ctx context.Context, refs refSet, kind byte, h seal.Hash) error {
-	_, ok, err := c.r.v.index.Lookup(ctx, c.r.root.CID(kind, h).Short(), refs.has)
+	e, ok, err := c.r.v.index.Lookup(ctx, c.r.root.CID(kind, h).Short(), refs.has)
 	if err == nil && !ok {
 		err = fault.New(fault.Corrupt, "a chunk is not in the index, or not protected by the recovery point's reference set")
+	}
+	if err == nil {
+		_, _, err = c.r.frame(ctx, e.Pack, e.Frame, kind, h)
 	}
 	return err
 }

@@ -30,7 +30,7 @@ func goldenTrees() map[string]*repotest.Tree {
 	t.Add(repotest.File{Entry: tree.Entry{Path: "dir/empty", Type: tree.File}})
 	t.Add(repotest.File{Entry: tree.Entry{Path: "dir/link", Type: tree.File, Size: 600, Hardlink: "dir/first", Nlink: 2, Ino: 77}})
 	t.Add(repotest.File{Entry: tree.Entry{Path: "dir/first", Type: tree.File, Nlink: 2, Ino: 77}, Data: bytes.Repeat([]byte("x"), 600)})
-	t.Add(repotest.File{Entry: tree.Entry{Path: "sparse", Type: tree.File, Size: 1 << 30, Extents: []tree.Extent{{Off: 4096, Len: 300}, {Off: 1 << 20, Len: 200}}}, Data: bytes.Repeat([]byte("y"), 500)})
+	t.Add(repotest.File{Entry: tree.Entry{Path: "sparse", Type: tree.File, Size: 4 << 20, Extents: []tree.Extent{{Off: 4096, Len: 300}, {Off: 1 << 20, Len: 200}}}, Data: bytes.Repeat([]byte("y"), 500)})
 	blocks := make([]byte, 400<<10) // more blocks than fit into an entry
 	for i := range blocks {
 		blocks[i] = byte(i >> 12)

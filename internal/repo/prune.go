@@ -2,8 +2,6 @@ package repo
 
 import (
 	"context"
-	"encoding/hex"
-	"strings"
 
 	"strongroom/internal/blob"
 	"strongroom/internal/fault"
@@ -217,11 +215,9 @@ func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey) erro
 // tidyPacks removes packs that are not in the index: a crash came before they could be published.
 func (p *pruning) tidyPacks(ctx context.Context) error {
 	orphans := map[seal.PackID]blob.Info{}
-	for class, prefix := range map[byte]string{pack.ClassData: "packs/", pack.ClassMeta: "mpacks/"} {
+	for _, prefix := range pack.Prefixes() {
 		err := p.r.store.List(ctx, prefix, func(i blob.Info) error {
-			var id seal.PackID
-			raw, err := hex.DecodeString(i.Name[strings.LastIndexByte(i.Name, '/')+1:])
-			if err == nil && copy(id[:], raw) == len(raw) && pack.Name(class, id) == i.Name && p.r.v.abandoned(id) {
+			if _, id, ok := pack.ParseName(i.Name); ok && p.r.v.abandoned(id) {
 				orphans[id] = i
 			}
 			return nil

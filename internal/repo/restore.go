@@ -12,6 +12,7 @@ import (
 	"strongroom/internal/fault"
 	"strongroom/internal/repo/manifest"
 	"strongroom/internal/repo/pack"
+	"strongroom/internal/repo/seal"
 	"strongroom/internal/tree"
 )
 
@@ -47,6 +48,7 @@ type use struct {
 	file     *outFile
 	off      int64 // in the file
 	from, to uint32
+	hash     seal.Hash // of the chunk that belongs here
 }
 
 // outFile is a regular file being restored.
@@ -235,7 +237,7 @@ func (r *restore) node(ctx context.Context, n *manifest.Node) error {
 				return corrupt(pointName(r.p.rec.id), "%.300q has more content than its size says", e.Path)
 			}
 			f.pending.Add(1)
-			r.window.add(slot, frame, use{file: f, off: off, from: from, to: from + uint32(k)})
+			r.window.add(slot, frame, use{file: f, off: off, from: from, to: from + uint32(k), hash: ref.Hash})
 			from += uint32(k)
 			left -= k
 		}
@@ -291,6 +293,9 @@ func (r *restore) flush(ctx context.Context) error {
 func (r *restore) deliver(ctx context.Context, f pack.Frame, plain []byte, uses []use) error {
 	r.read.Add(int64(f.Len))
 	for _, u := range uses {
+		if f.Hash != u.hash { // the index is authentic, but made without the root key
+			return corrupt(pointName(r.p.rec.id), "%.300q needs another chunk than the one that the index names", u.file.entry.Path)
+		}
 		if int(u.to) > len(plain) {
 			return corrupt(pointName(r.p.rec.id), "%.300q refers to more than its chunk holds", u.file.entry.Path)
 		}

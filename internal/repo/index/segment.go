@@ -16,6 +16,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"strings"
 
 	"strongroom/internal/blob"
 	"strongroom/internal/fault"
@@ -47,6 +48,12 @@ func newSegmentID() (id SegmentID) {
 
 // Name returns the name of the segment's object.
 func (s SegmentID) Name() string { return prefix + hex.EncodeToString(s[:]) }
+
+// ParseName is the inverse of Name.
+func ParseName(name string) (id SegmentID, ok bool) {
+	raw, err := hex.DecodeString(strings.TrimPrefix(name, prefix))
+	return id, err == nil && copy(id[:], raw) == len(raw) && id.Name() == name
+}
 
 // Entry says where one chunk is. Pack counts in whatever table of packs goes with it.
 type Entry struct {
@@ -123,12 +130,8 @@ func corrupt(name, reason string) error {
 // openSegment reads and authenticates everything of a segment but its blocks.
 func openSegment(ctx context.Context, store blob.Store, m *seal.Maint, info blob.Info) (*segment, error) {
 	s := &segment{size: info.Size}
-	raw, err := hex.DecodeString(info.Name[len(prefix):])
-	if err != nil || len(raw) != 16 {
-		return nil, corrupt(info.Name, "the name is no segment's")
-	}
-	copy(s.id[:], raw)
-	if info.Name != s.id.Name() || info.Size < footerSize {
+	var ok bool
+	if s.id, ok = ParseName(info.Name); !ok || info.Size < footerSize {
 		return nil, corrupt(info.Name, "too short or misnamed")
 	}
 	foot := make([]byte, footerSize)

@@ -50,9 +50,14 @@ func (s *Set) read(ctx context.Context) error {
 		return err
 	}
 	replaced := map[SegmentID]bool{}
+	damaged := map[SegmentID]error{}
 	var all []*segment
 	for _, i := range infos {
 		seg, err := openSegment(ctx, s.store, s.maint, i)
+		if id, ok := ParseName(i.Name); ok && fault.Is(err, fault.Corrupt) {
+			damaged[id] = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -64,6 +69,12 @@ func (s *Set) read(ctx context.Context) error {
 	// Small segments first: they are the new ones, and profit most from memory.
 	slices.SortFunc(all, func(a, b *segment) int { return cmp.Compare(a.pairs, b.pairs) })
 	next := s.empty()
+	for id, err := range damaged {
+		if !replaced[id] {
+			return err
+		}
+		next.stale = append(next.stale, id)
+	}
 	for _, seg := range all {
 		if replaced[seg.id] {
 			next.stale = append(next.stale, seg.id)

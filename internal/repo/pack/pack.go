@@ -14,7 +14,9 @@ package pack
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"math/bits"
+	"strings"
 
 	"strongroom/internal/fault"
 	"strongroom/internal/repo/seal"
@@ -64,6 +66,24 @@ func Name(class byte, id seal.PackID) string {
 	}
 	return "packs/" + s[:2] + "/" + s
 }
+
+// ParseName is the inverse of Name.
+func ParseName(name string) (class byte, id seal.PackID, ok bool) {
+	raw, err := hex.DecodeString(name[strings.LastIndexByte(name, '/')+1:])
+	if err != nil || len(raw) != len(id) {
+		return 0, id, false
+	}
+	copy(id[:], raw)
+	for _, class := range []byte{ClassData, ClassMeta} {
+		if Name(class, id) == name {
+			return class, id, true
+		}
+	}
+	return 0, id, false
+}
+
+// Prefixes begin the names of all packs.
+func Prefixes() []string { return []string{"mpacks/", "packs/"} }
 
 // Info describes a finished pack: what the index keeps about it.
 type Info struct {
