@@ -1,0 +1,189 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"strongroom/internal/progress"
+	"strongroom/internal/standalone"
+)
+
+// The verbs of a vault that move data. restore and verify serve vaults and rescue alike.
+
+func newVaultBackup() *cobra.Command {
+	var k passphraseFlag
+	var o output
+	var in standalone.BackupOptions
+	c := &cobra.Command{Use: "backup DIR PATH... --passphrase-file FILE", Short: "Back up directories", Args: takes(2, -1),
+		Long: `Back up one or several directories as one recovery point, in which each stands at the top under its own name: /srv/app
+and /etc become app and etc ("/" becomes root). Files that have not changed since the newest recovery point of the same
+directories of this host are not read again.
+
+Exit code 3: the recovery point was made, but what is named was not read faithfully.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v, err := openVault(cmd, args[0], &k, true)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			in.Paths = args[1:]
+			var done func()
+			in.Progress, done = o.bar("backup")
+			r, err := v.Backup(cmd.Context(), in)
+			done()
+			if err != nil {
+				return blame(err)
+			}
+			err = o.show(cmd, r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s  %d files, %s; read %s, new %s, stored %s\n", r.ID, r.Files, progress.Bytes(r.Bytes), progress.Bytes(r.ReadBytes), progress.Bytes(r.NewBytes), progress.Bytes(r.StoredBytes))
+				printProblems(w, "not read faithfully", r.Problems, r.ProblemCount)
+			})
+			if err == nil && r.ProblemCount > 0 {
+				err = problemsError{fmt.Errorf("recovery point %s is PARTIAL: %d objects were not read faithfully", r.ID, r.ProblemCount)}
+			}
+			return err
+		}}
+	k.flags(c)
+	o.flags(c)
+	c.Flags().StringVar(&in.Host, "host", "", "name of the machine in the recovery point (default: this one's)")
+	c.Flags().BoolVar(&in.CrossMounts, "cross-mounts", false, "go into other file systems mounted inside")
+	return c
+}
+
+func newVaultCopy() *cobra.Command {
+	var k, to passphraseFlag
+	var o output
+	c := &cobra.Command{Use: "copy DIR OTHER_DIR ID --passphrase-file FILE --to-passphrase-file FILE", Short: "Copy a recovery point into another vault, under that vault's keys", Args: takes(3, 3),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if to.file == "" {
+				return usageError{errors.New("--to-passphrase-file FILE is required")}
+			}
+			if standalone.SameDirectory(args[0], args[1]) {
+				return usageError{fmt.Errorf("%s and %s are the same vault", args[0], args[1])}
+			}
+			from, err := openVault(cmd, args[0], &k, false)
+			if err != nil {
+				return err
+			}
+			defer from.Close()
+			dest, err := openVault(cmd, args[1], &to, true)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[1], err)
+			}
+			defer dest.Close()
+			update, done := o.bar("copy")
+			r, err := standalone.Copy(cmd.Context(), from, dest, args[2], update)
+			done()
+			if err != nil {
+				return blame(err)
+			}
+			err = o.show(cmd, r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s copied into vault %s: %d files, %s; new %s, stored %s\n", r.ID, r.Vault, r.Files, progress.Bytes(r.Bytes), progress.Bytes(r.NewBytes), progress.Bytes(r.StoredBytes))
+			})
+			if err == nil && r.ProblemCount > 0 {
+				err = problemsError{fmt.Errorf("recovery point %s is PARTIAL, and so is its copy: %d objects were not read faithfully when it was made", r.ID, r.ProblemCount)}
+			}
+			return err
+		}}
+	k.flags(c)
+	c.Flags().StringVar(&to.file, "to-passphrase-file", "", "file with the passphrase of the vault in OTHER_DIR")
+	o.flags(c)
+	return c
+}
+
+func newRestore(k key) *cobra.Command {
+	var o output
+	var in standalone.RestoreOptions
+	c := &cobra.Command{Use: "restore DIR ID --to TARGET", Short: "Restore a recovery point or a part of it into a new directory", Args: takes(2, 2),
+		Long: `Restore a recovery point into the directory TARGET, which must not exist or be empty. It appears when it is complete.
+
+--include takes patterns: *, ? and [...] stand for anything but a slash. A pattern without a slash matches names at any
+depth ('*.conf'), one with a slash whole paths from the top ('app/etc', '/app', 'app/**/cache'), ** being any number of
+directories. What matches is restored with everything below it.
+
+As root, owners are restored too. Exit code 3: restored, except for what is named.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if in.To == "" {
+				return usageError{errors.New("--to TARGET is required")}
+			}
+			v, err := openVault(cmd, args[0], k, false)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			in.ID = args[1]
+			var done func()
+			in.Progress, done = o.bar("restore")
+			r, err := v.Restore(cmd.Context(), in)
+			done()
+			if err != nil {
+				return blame(err)
+			}
+			err = o.show(cmd, r, func(w io.Writer) {
+				fmt.Fprintf(w, "%s restored to %s: %d objects, %s\n", r.ID, printed(r.To), r.Entries, progress.Bytes(r.Bytes))
+				printProblems(w, "not restored as it was", r.Refused, r.RefusedCount)
+				printProblems(w, "not read faithfully when the recovery point was made", r.Incomplete, r.IncompleteCount)
+			})
+			if err == nil && !r.Whole() {
+				err = problemsError{fmt.Errorf("restored with problems: %d refused, %d incomplete in the recovery point", r.RefusedCount, r.IncompleteCount)}
+			}
+			return err
+		}}
+	k.flags(c)
+	o.flags(c)
+	f := c.Flags()
+	f.StringVar(&in.To, "to", "", "directory to make")
+	f.StringArrayVar(&in.Include, "include", nil, "pattern of what to restore; may be given several times (default: everything)")
+	f.BoolVar(&in.SetID, "setuid", false, "restore set-user-id and set-group-id files and privileged attributes (root)")
+	f.BoolVar(&in.Devices, "devices", false, "restore device nodes (root)")
+	return c
+}
+
+func newVerify(k key) *cobra.Command {
+	var o output
+	var in standalone.VerifyOptions
+	c := &cobra.Command{Use: "verify DIR [ID]", Short: "Look for damage in the vault or in one recovery point", Args: takes(1, 2),
+		Long: `Look for damage: that everything the recovery points need is there, or, with --read-data, that every byte of it is intact.
+Nothing is changed. Exit code 3 means that damage was found, and is named.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v, err := openVault(cmd, args[0], k, false)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			if len(args) > 1 {
+				in.ID = args[1]
+			}
+			var done func()
+			in.Progress, done = o.bar("verify")
+			r, err := v.Verify(cmd.Context(), in)
+			done()
+			if err != nil {
+				return blame(err)
+			}
+			err = o.show(cmd, r, func(w io.Writer) {
+				how := "structure checked, content not read (--read-data does)"
+				if r.ReadData {
+					how = progress.Bytes(r.Bytes) + " read"
+				}
+				fmt.Fprintf(w, "vault %s: %d recovery points, %s: ", r.Vault, r.Points, how)
+				if r.FindingCount == 0 {
+					fmt.Fprintln(w, "sound")
+					return
+				}
+				fmt.Fprintln(w, "DAMAGED")
+				printFindings(w, r.Findings)
+			})
+			if err == nil && r.FindingCount > 0 {
+				err = problemsError{fmt.Errorf("the vault is damaged: %d findings", r.FindingCount)}
+			}
+			return err
+		}}
+	k.flags(c)
+	o.flags(c)
+	c.Flags().BoolVar(&in.ReadData, "read-data", false, "read and authenticate all content")
+	return c
+}
