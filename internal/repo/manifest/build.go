@@ -62,7 +62,7 @@ func (b *Builder) flush(level int) error {
 	c := Child{First: w.first, Entries: w.entries, Bytes: w.bytes}
 	last := w.last
 	var err error
-	if c.Hash, err = b.put(w.page(), false); err != nil {
+	if c.Hash, err = b.store(w); err != nil {
 		return err
 	}
 	if level == maxLevel {
@@ -84,6 +84,15 @@ func (b *Builder) flush(level int) error {
 	return nil
 }
 
+// store stores a page. One line may be as long as a page, so several in a page above may be longer.
+func (b *Builder) store(w *pageWriter) (seal.Hash, error) {
+	p := w.page()
+	if len(p) > MaxPage {
+		return seal.Hash{}, fault.New(fault.Limit, "the paths about %.200q are too long: a page of the manifest would have %d bytes", w.first, len(p))
+	}
+	return b.put(p, false)
+}
+
 // Finish stores what is left and returns the hash of the root page.
 func (b *Builder) Finish() (seal.Hash, error) {
 	if !b.any {
@@ -92,7 +101,7 @@ func (b *Builder) Finish() (seal.Hash, error) {
 	for level := 0; ; level++ {
 		w := b.levels[level]
 		if level == len(b.levels)-1 {
-			return b.put(w.page(), false)
+			return b.store(w)
 		}
 		if w.count > 0 {
 			if err := b.flush(level); err != nil {
