@@ -112,6 +112,11 @@ func (r *Repository) scope(ctx context.Context, meta Meta) (refSet, error) {
 		return refSet{}, nil
 	}
 	refs, _, err := r.v.loadRefs(ctx, newest)
+	if err != nil {
+		if _, _, _, gone := r.live(ctx, newest.id); fault.Is(gone, fault.NotFound) {
+			return refSet{}, nil // forgotten and pruned meanwhile: everything is asked for, nothing is lost
+		}
+	}
 	return refs, err
 }
 

@@ -169,18 +169,32 @@ func (r *Repository) all(ctx context.Context) ([]*record, map[string]journaled, 
 	var recs []*record
 	there := map[string]bool{}
 	for _, id := range ids {
-		there[id] = true
 		if points[id].forgotten {
+			there[id] = true
 			continue
 		}
 		rec, err := r.record(ctx, id)
+		if fault.Is(err, fault.NotFound) {
+			continue // gone since the listing; asked about below
+		}
 		if err != nil {
 			return nil, nil, err
 		}
+		there[id] = true
 		recs = append(recs, rec)
 	}
+	var now map[string]journaled
 	for _, id := range slices.Sorted(maps.Keys(points)) {
-		if !points[id].forgotten && !there[id] {
+		if points[id].forgotten || there[id] {
+			continue
+		}
+		// A record goes only after the journal says that its recovery point is forgotten: ask it again.
+		if now == nil {
+			if now, err = r.v.journal.snapshot(ctx); err != nil {
+				return nil, nil, err
+			}
+		}
+		if p, ok := now[id]; ok && !p.forgotten {
 			return nil, nil, corrupt(pointName(id), "the commit record of recovery point %s is missing", id)
 		}
 	}
