@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 
@@ -17,6 +18,9 @@ import (
 // backup is the body of a backup job.
 func (r *Runner) backup(ctx context.Context, l job.Lease) error {
 	w, err := r.Backup.BeginBackup(ctx, l)
+	if errors.Is(err, job.ErrEnded) { // perhaps after an attempt that got as far as to commit
+		r.discardBackup(ctx, l)
+	}
 	if err != nil {
 		return err
 	}
@@ -26,7 +30,7 @@ func (r *Runner) backup(ctx context.Context, l job.Lease) error {
 	if err == nil && context.Cause(ctx) == nil {
 		err = r.Backup.FinishBackup(ctx, l, res)
 	}
-	return r.settle(ctx, l, err, r.Backup.EndBackup)
+	return r.settle(ctx, l, err, r.endBackup)
 }
 
 func (r *Runner) runBackup(ctx context.Context, l job.Lease, w backup.BackupWork) (backup.BackupResult, error) {

@@ -68,7 +68,7 @@ func (r *Runner) Handlers(workers int) map[job.Kind]job.Handler {
 		}
 	}
 	return map[job.Kind]job.Handler{
-		backup.BackupKind:  {Run: r.backup, GiveUp: give(r.Backup.EndBackup), Workers: workers, MaxAttempts: 5},
+		backup.BackupKind:  {Run: r.backup, GiveUp: give(r.endBackup), Workers: workers, MaxAttempts: 5},
 		backup.CopyKind:    {Run: r.copy, GiveUp: give(r.endCopy), Workers: workers, MaxAttempts: 5},
 		backup.RestoreKind: {Run: r.restore, GiveUp: give(r.endRestore), Workers: workers, MaxAttempts: 3},
 		backup.DeleteKind:  {Run: r.delete, Workers: 1, MaxAttempts: 1 << 30},
@@ -79,10 +79,6 @@ const nextStep = "See the node's log for this job id; start the job again when t
 
 // endFunc ends a job of one kind in a state other than success. Copy jobs know FAILED only, and restore jobs no category.
 type endFunc func(ctx context.Context, l job.Lease, state backup.State, message, category string) error
-
-func (r *Runner) endCopy(ctx context.Context, l job.Lease, _ backup.State, message, category string) error {
-	return r.Backup.EndCopy(ctx, l, message, category)
-}
 
 func (r *Runner) endRestore(ctx context.Context, l job.Lease, state backup.State, message, _ string) error {
 	return r.Backup.EndRestore(ctx, l, state, message)

@@ -15,6 +15,8 @@ import (
 	awsorg "github.com/aws/aws-sdk-go-v2/service/organizations"
 	orgtypes "github.com/aws/aws-sdk-go-v2/service/organizations/types"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"strongroom/internal/clock"
 )
 
 // The two accounts of a scene, and what is in them.
@@ -41,6 +43,12 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
+	return newSceneAt(t, nil)
+}
+
+// newSceneAt is newScene with a clock of the test's own; clients sign with the real one.
+func newSceneAt(t *testing.T, c clock.Clock) *scene {
+	t.Helper()
 	ctx := t.Context()
 	dir := t.TempDir()
 	s := &scene{t: t, files: filepath.Join(dir, "files")}
@@ -53,7 +61,7 @@ func newScene(t *testing.T) *scene {
 		write(t, path, fmt.Sprintf("account: %q\nregion: us-east-1\n%srestore:\n  EFS: {root: %q}\n", account, resources, filepath.Join(dir, "restored-"+name)))
 		return path
 	}
-	s.running = run(t, Config{Data: filepath.Join(dir, "node"), AccountID: firstAccount, Agents: []string{
+	s.running = run(t, Config{Data: filepath.Join(dir, "node"), AccountID: firstAccount, Clock: c, Agents: []string{
 		agent("prod", prodAccount, fmt.Sprintf("resources:\n  - {type: EFS, id: fs-0aaaaaaaaaaaaaaaa, path: %q}\n", s.files)),
 		agent("copies", copiesAccount, ""),
 	}})
@@ -74,7 +82,7 @@ func newScene(t *testing.T) *scene {
 	s.srcKey, s.dstKey = s.vault(s.prod, prodAccount, "prod"), s.vault(s.dest, copiesAccount, "copies")
 	s.vaultPolicy(`{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111111111111:root"},"Action":"backup:CopyIntoBackupVault","Resource":"*"}`)
 	s.keyPolicy(s.prod, s.srcKey, prodAccount, `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::222222222222:root"},"Action":["kms:DescribeKey","kms:Decrypt","kms:CreateGrant"],"Resource":"*"}`)
-	s.point = s.backup()
+	s.point = s.backupNow()
 	return s
 }
 
@@ -155,19 +163,22 @@ func policyOf(statements ...string) string {
 	return text + "]}"
 }
 
-// backup makes a recovery point of production's files and returns its ARN.
-func (s *scene) backup() string {
+// backupNow makes a recovery point of production's files and returns its ARN.
+func (s *scene) backupNow() string { return s.backupWith(&awsbackup.StartBackupJobInput{}) }
+
+// backupWith is backupNow with more to the request.
+func (s *scene) backupWith(in *awsbackup.StartBackupJobInput) string {
 	s.t.Helper()
-	j, err := s.prod.backup.StartBackupJob(s.t.Context(), &awsbackup.StartBackupJobInput{BackupVaultName: aws.String("prod"), ResourceArn: aws.String(prodFiles), IamRoleArn: aws.String(prodRole)})
+	in.BackupVaultName, in.ResourceArn, in.IamRoleArn = aws.String("prod"), aws.String(prodFiles), aws.String(prodRole)
+	j, err := s.prod.backup.StartBackupJob(s.t.Context(), in)
 	check(s.t, err)
-	for {
+	for ; ; pause() {
 		d, err := s.prod.backup.DescribeBackupJob(s.t.Context(), &awsbackup.DescribeBackupJobInput{BackupJobId: j.BackupJobId})
 		check(s.t, err)
 		switch d.State {
 		case backuptypes.BackupJobStateCompleted:
 			return *d.RecoveryPointArn
 		case backuptypes.BackupJobStateCreated, backuptypes.BackupJobStateRunning:
-			pause()
 			continue
 		}
 		s.t.Fatalf("backup %s: %s", d.State, aws.ToString(d.StatusMessage))
