@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"strongroom/internal/blob"
@@ -96,6 +97,21 @@ func Describe(ctx context.Context, s blob.Store) (Descriptor, error) {
 	}
 	d, _, _, _, err := parseDescriptor(data)
 	return d, err
+}
+
+// Made reports whether a store holds a repository. Wrapped keys alone are what an interrupted Create left, for the next one
+// to replace. fault.Corrupt: there is more, but no descriptor.
+func Made(ctx context.Context, s blob.Store) (bool, error) {
+	_, err := s.Stat(ctx, vaultName)
+	if err == nil || !fault.Is(err, fault.NotFound) {
+		return err == nil, err
+	}
+	return false, s.List(ctx, "", func(i blob.Info) error {
+		if !strings.HasPrefix(i.Name, keysPrefix) {
+			return corrupt(vaultName, "the descriptor of the vault is missing, but there is %s", i.Name)
+		}
+		return nil
+	})
 }
 
 // Create makes a repository in an empty store and opens it. fault.Exists when the store holds anything but the keys that an

@@ -30,12 +30,12 @@ func (r *Runner) delete(ctx context.Context, l job.Lease) error {
 	if err != nil {
 		return r.failDeletion(ctx, l, err)
 	}
-	if vault != nil {
-		defer vault.Close()
-		err = vault.Forget(ctx, d.Point.ID, reading.Now)
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return r.failDeletion(ctx, l, err)
-		}
+	if vault == nil {
+		return r.Backup.FailDeletion(ctx, l, "The recovery point could not be deleted: "+missing(d.Vault.ARN).Msg)
+	}
+	defer vault.Close()
+	if err = vault.Forget(ctx, d.Point.ID, reading.Now); err != nil && !fault.Is(err, fault.NotFound) {
+		return r.failDeletion(ctx, l, err)
 	}
 	return r.Backup.FinishDeletion(ctx, l)
 }

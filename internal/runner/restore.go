@@ -85,7 +85,8 @@ func (r *Runner) runRestore(ctx context.Context, l job.Lease, w backup.RestoreWo
 	if err != nil {
 		return none, err
 	}
-	res := backup.RestoreResult{CreatedResourceARN: target.ResourceARN(), SizeBytes: done.Bytes, Problems: done.RefusedCount}
+	// What the recovery point does not hold faithfully was not restored faithfully either; incomplete names it.
+	res := backup.RestoreResult{CreatedResourceARN: target.ResourceARN(), SizeBytes: done.Bytes, Problems: done.RefusedCount + done.IncompleteCount}
 	for i, x := range done.Refused {
 		if i == 5 {
 			break

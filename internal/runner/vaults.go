@@ -60,11 +60,7 @@ func (v *Vaults) Maintain(ctx context.Context, region, vaultID string) (*repo.Re
 	if err != nil {
 		return nil, err
 	}
-	envelopes, err := repo.Envelopes(ctx, s)
-	if fault.Is(err, fault.NotFound) || err == nil && len(envelopes) == 0 {
-		return nil, nil
-	}
-	if err != nil {
+	if made, err := repo.Made(ctx, s); !made {
 		return nil, err
 	}
 	return repo.Open(ctx, v.config(s, vaultID, nil))
@@ -83,15 +79,19 @@ func (r *Runner) openVault(ctx context.Context, p access.Principal, env access.E
 	if make {
 		defer r.Vaults.lock(v.ID)()
 	}
-	envelopes, err := repo.Envelopes(ctx, s)
-	if err != nil && !fault.Is(err, fault.NotFound) {
+	made, err := repo.Made(ctx, s)
+	if err != nil {
 		return nil, fmt.Errorf("vault %s: %w", v.ARN, err)
 	}
-	if len(envelopes) == 0 {
+	if !made {
 		if !make {
 			return nil, fault.New(fault.NotFound, "backup vault %s holds no data", v.ARN)
 		}
 		return r.makeRepository(ctx, p, env, v, s)
+	}
+	envelopes, err := repo.Envelopes(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("vault %s: %w", v.ARN, err)
 	}
 	for _, e := range envelopes {
 		if e.Kind != kmsEnvelope {
@@ -118,6 +118,13 @@ func (r *Runner) openVault(ctx context.Context, p access.Principal, env access.E
 }
 
 func (r *Runner) makeRepository(ctx context.Context, p access.Principal, env access.Env, v backup.WorkVault, s blob.Store) (*repo.Repository, error) {
+	kept, err := r.Backup.KeptUntil(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if len(kept) > 0 {
+		return nil, missing(v.ARN)
+	}
 	if err := r.useKey(ctx, p, env, v, "kms:GenerateDataKey"); err != nil {
 		return nil, err
 	}
@@ -137,6 +144,11 @@ func (r *Runner) makeRepository(ctx context.Context, p access.Principal, env acc
 	}
 	return repo.Create(ctx, r.Vaults.config(s, v.ID, root),
 		repo.Descriptor{Vault: v.ID, Owner: v.Account, Name: v.Name, VaultARN: v.ARN, Region: v.Region, Created: r.Clock.Now()}, envelopes)
+}
+
+// missing says that a vault which must have a repository has none. It may come back, so nothing is concluded from it.
+func missing(vaultARN string) *fault.Error {
+	return fault.New(fault.Unavailable, "backup vault %s has recovery points, but its storage is empty: is the file system of its Region mounted?", vaultARN)
 }
 
 // addRecipient gives a vault that was made before the recipient was configured its recovery key. Envelopes are never
