@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -146,6 +147,7 @@ func printFindings(w io.Writer, fs []standalone.Finding) {
 
 func newVaultInit() *cobra.Command {
 	var k passphraseFlag
+	var recipient string
 	var o output
 	c := &cobra.Command{Use: "init DIR --passphrase-file FILE", Short: "Make a vault", Args: takes(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -156,15 +158,20 @@ func newVaultInit() *cobra.Command {
 			if err != nil {
 				return blame(err)
 			}
-			r, err := standalone.Init(cmd.Context(), standalone.InitConfig{Dir: args[0], Passphrase: p, Clock: clock.System{}})
+			r, err := standalone.Init(cmd.Context(), standalone.InitConfig{Dir: args[0], Passphrase: p, Recipient: recipient, Clock: clock.System{}})
 			if err != nil {
 				return blame(err)
 			}
 			return o.show(cmd, r, func(w io.Writer) {
-				fmt.Fprintf(w, "vault %s made in %s; only the passphrase opens it\n", r.Vault, r.Dir)
+				also := "only the passphrase opens it"
+				if recipient != "" {
+					also = "the passphrase opens it, and the recovery key of " + recipient
+				}
+				fmt.Fprintf(w, "vault %s made in %s; %s\n", r.Vault, printed(r.Dir), also)
 			})
 		}}
 	k.flags(c)
+	c.Flags().StringVar(&recipient, "recovery-recipient", "", "age public key (age1...) whose identity opens the vault too, with strongroom rescue")
 	o.flags(c)
 	return c
 }
@@ -202,7 +209,11 @@ func damaged(n int) error {
 }
 
 func printListing(w io.Writer, l standalone.Listing) {
-	fmt.Fprintf(w, "vault %s %s\n", l.Vault, printed(l.Name))
+	keys := slices.Clone(l.Recipients)
+	if len(keys) == 0 {
+		keys = []string{"none"}
+	}
+	fmt.Fprintf(w, "vault %s %s, recovery key: %s\n", l.Vault, printed(l.Name), strings.Join(keys, ", "))
 	for _, p := range l.Points {
 		fmt.Fprintf(w, "%s  %s  %8d files  %10s  ", p.ID, p.Created.Format("2006-01-02 15:04:05Z"), p.Files, progress.Bytes(p.Bytes))
 		if p.ARN != "" {

@@ -153,7 +153,7 @@ func (s Secret) Open(vault string, envelopes []repo.Envelope) (Keys, error) {
 	case !seen && s.kind == Recipient:
 		return Keys{}, fault.New(fault.NotFound, "vault %s has no recovery key", vault)
 	case !seen:
-		return Keys{}, fault.New(fault.NotFound, "vault %s has no passphrase", vault)
+		return Keys{}, fault.New(fault.NotFound, "vault %s has no passphrase: a node made it, and only its recovery key, if it has one, opens it here (strongroom rescue)", vault)
 	case s.kind == Recipient:
 		return Keys{}, fault.New(fault.Denied, "this recovery key does not open vault %s: it is wrapped for %s", vault, strings.Join(Recipients(envelopes), ", "))
 	}

@@ -73,6 +73,7 @@ func (v *Vault) ID() string { return v.repo.Descriptor().Vault }
 type InitConfig struct {
 	Dir        string // absent or empty
 	Passphrase string
+	Recipient  string // age recipient whose identity shall open the vault too, or ""
 	Clock      clock.Clock
 	// Work is the scrypt work factor; 0 means recovery.Work. Tests take less.
 	Work int
@@ -104,6 +105,13 @@ func Init(ctx context.Context, c InitConfig) (Created, error) {
 	if err != nil {
 		return Created{}, err
 	}
+	envelopes := []repo.Envelope{e}
+	if c.Recipient != "" {
+		if e, err = recovery.ForRecipient(k, c.Recipient); err != nil {
+			return Created{}, err
+		}
+		envelopes = append(envelopes, e)
+	}
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return Created{}, err
 	}
@@ -112,7 +120,7 @@ func Init(ctx context.Context, c InitConfig) (Created, error) {
 		return Created{}, err
 	}
 	r, err := repo.Create(ctx, repo.Config{Store: store, Vault: k.Vault, Root: k.Root, Maint: k.Maint, Clock: c.Clock},
-		repo.Descriptor{Name: filepath.Base(dir)}, []repo.Envelope{e})
+		repo.Descriptor{Name: filepath.Base(dir)}, envelopes)
 	if err != nil {
 		return Created{}, err
 	}
