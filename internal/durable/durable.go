@@ -74,7 +74,8 @@ func TempName(dir string) string {
 }
 
 // Publish gives a synced temporary file its name and makes the name durable. It never replaces: fs.ErrExist when path
-// exists. The temporary file is gone afterwards in any case.
+// exists. The temporary file is gone afterwards in any case. A name that could not be made durable is taken back, so that
+// nobody finds it and builds on it; whether it is there after power loss is unknown.
 func Publish(tmp, path string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
@@ -87,7 +88,11 @@ func Publish(tmp, path string) error {
 		os.Remove(tmp)
 		return fmt.Errorf("publish %s: %w", path, err)
 	}
-	return SyncDir(filepath.Dir(path))
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		os.Remove(path)
+		return err
+	}
+	return nil
 }
 
 // SyncDir makes the names in dir durable.
@@ -123,7 +128,11 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return SyncDir(parent)
+	if err := SyncDir(parent); err != nil {
+		os.Remove(dir) // the next attempt must not take it for durable; fails if somebody uses it already
+		return err
+	}
+	return nil
 }
 
 // Remove deletes a file and makes its absence durable.
