@@ -40,7 +40,7 @@ const (
 type Store struct {
 	dir     string
 	buffers chan *[]byte // idle ones, of pieceSize, aligned
-	direct  bool      // the file system takes direct I/O
+	direct  bool         // the file system takes direct I/O
 
 	mu   sync.Mutex
 	made map[string]bool // directories known to exist durably
@@ -262,7 +262,29 @@ func (s *Store) Acquire(context.Context) (release func(), err error) {
 		}
 		return nil, err
 	}
+	if err := s.settle(); err != nil {
+		f.Close()
+		return nil, err
+	}
 	return sync.OnceFunc(func() { f.Close() }), nil
+}
+
+// settle makes the names durable that can be seen. A process that was killed may have given one and not synced it; what is
+// built on it from now on would be lost with it when the power fails. One level is enough: what lies deeper is referred to
+// by objects that were written after it was durable.
+func (s *Store) settle() error {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			if err := durable.SyncDir(filepath.Join(s.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return durable.SyncDir(s.dir)
 }
 
 // Clean implements blob.Cleaner.

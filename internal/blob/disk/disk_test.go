@@ -1,9 +1,14 @@
 package disk
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"strongroom/internal/blob"
 	"strongroom/internal/blob/blobtest"
@@ -48,4 +53,45 @@ func TestCleanRemovesWhatDeadWritersLeftAndNothingElse(t *testing.T) {
 	if n, err := s.Clean(ctx); n != 0 || err != nil {
 		t.Fatalf("a second Clean removed %d files, %v", n, err)
 	}
+}
+
+// What a killed process left without syncing is synced before anything is built on it.
+func TestWhoeverTakesOverSyncsWhatIsThere(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "disk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := filepath.Join(dir, "index")
+	if err := errors.Join(os.Mkdir(index, 0o300), os.Chown(index, 65534, 65534), os.Chown(dir, 65534, 65534)); err != nil {
+		t.Skip(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for ever: the thread ends with the goroutine, and its user with it
+		if err := unix.Setfsuid(65534); err != nil {
+			t.Error(err)
+			return
+		}
+		// A directory that cannot be read cannot be synced, which shows that it was tried.
+		if _, err := s.Acquire(t.Context()); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("Acquire: %v", err)
+		}
+		if err := os.Chmod(index, 0o700); err != nil {
+			t.Error(err)
+		}
+		release, err := s.Acquire(t.Context())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		release()
+	}()
+	<-done
 }
