@@ -76,27 +76,17 @@ func Find(dir string) ([]string, error) {
 	return nil, fault.New(fault.NotFound, "%s is not a vault and holds none", dir)
 }
 
+// globBelow lists the directories of the regular files below dir that match.
 func globBelow(dir, pattern string) (out []string, err error) {
-	root, err := os.OpenRoot(dir)
-	if os.IsNotExist(err) {
+	if _, err := os.Stat(dir); os.IsNotExist(err) {
 		return nil, fault.New(fault.NotFound, "%s does not exist", dir)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	names, err := fsGlob(root, pattern)
+	below := os.DirFS(dir)
+	names, err := fs.Glob(below, pattern)
 	for _, n := range names {
-		out = append(out, filepath.Join(dir, filepath.Dir(n)))
+		if info, err := fs.Stat(below, n); err == nil && info.Mode().IsRegular() {
+			out = append(out, filepath.Join(dir, filepath.Dir(n)))
+		}
 	}
 	return out, err
-}
-
-// fsGlob lists the regular files that match, in order.
-func fsGlob(root *os.Root, pattern string) ([]string, error) {
-	names, err := fs.Glob(root.FS(), pattern)
-	return slices.DeleteFunc(names, func(n string) bool {
-		info, err := root.Stat(n)
-		return err != nil || !info.Mode().IsRegular()
-	}), err
 }
