@@ -210,6 +210,11 @@ func (j *journal) append(ctx context.Context, e journalEntry) error {
 func (j *journal) state(ctx context.Context, id string) (journaled, bool, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	return j.current(ctx, id)
+}
+
+// current is state for a caller who holds mu.
+func (j *journal) current(ctx context.Context, id string) (journaled, bool, error) {
 	if j.bad {
 		if err := j.load(ctx); err != nil {
 			return journaled{}, false, err

@@ -204,35 +204,49 @@ func (r *Repository) all(ctx context.Context) ([]*record, map[string]journaled, 
 // Forget drops a recovery point: from then on it is not found, and the next Prune frees what only it needed. now comes
 // from the trusted clock. fault.State while the recovery point is locked.
 func (r *Repository) Forget(ctx context.Context, id string, now time.Time) error {
-	_, retain, locked, err := r.live(ctx, id)
-	if err != nil {
-		return err
-	}
-	if locked && (retain.IsZero() || now.Before(retain)) {
-		until := "for ever"
-		if !retain.IsZero() {
-			until = "until " + retain.UTC().Format(time.RFC3339)
+	return r.change(ctx, id, func(retain time.Time, locked bool) (journalEntry, error) {
+		if locked && (retain.IsZero() || now.Before(retain)) {
+			until := "for ever"
+			if !retain.IsZero() {
+				until = "until " + retain.UTC().Format(time.RFC3339)
+			}
+			return journalEntry{}, fault.New(fault.State, "recovery point %s is locked %s", id, until).WithResource(id)
 		}
-		return fault.New(fault.State, "recovery point %s is locked %s", id, until).WithResource(id)
-	}
-	j := r.v.journal
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.append(ctx, journalEntry{kind: jForget, id: id, at: r.clock.Now()})
+		return journalEntry{kind: jForget}, nil
+	})
 }
 
 // SetRetention changes when a recovery point may be forgotten. A locked one can only be extended and never unlocked
 // (fault.State).
 func (r *Repository) SetRetention(ctx context.Context, id string, until time.Time, locked bool) error {
-	_, retain, was, err := r.live(ctx, id)
+	return r.change(ctx, id, func(retain time.Time, was bool) (journalEntry, error) {
+		if was && (!locked || !later(retain, until).Equal(until)) {
+			return journalEntry{}, fault.New(fault.State, "recovery point %s is locked: its retention can only be extended", id).WithResource(id)
+		}
+		return journalEntry{kind: jRetention, retain: until.UTC(), locked: locked}, nil
+	})
+}
+
+// change appends what decide says to the journal. The decision and the entry are one step: nothing comes between them.
+func (r *Repository) change(ctx context.Context, id string, decide func(retain time.Time, locked bool) (journalEntry, error)) error {
+	rec, err := r.record(ctx, id)
 	if err != nil {
 		return err
-	}
-	if was && (!locked || !later(retain, until).Equal(until)) {
-		return fault.New(fault.State, "recovery point %s is locked: its retention can only be extended", id).WithResource(id)
 	}
 	j := r.v.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.append(ctx, journalEntry{kind: jRetention, id: id, at: r.clock.Now(), retain: until.UTC(), locked: locked})
+	p, _, err := j.current(ctx, id)
+	if err != nil {
+		return err
+	}
+	if p.forgotten {
+		return noPoint(id)
+	}
+	e, err := decide(mergeRetention(rec, p))
+	if err != nil {
+		return err
+	}
+	e.id, e.at = id, r.clock.Now()
+	return j.append(ctx, e)
 }

@@ -31,6 +31,7 @@ type restore struct {
 	target tree.Target
 	opts   RestoreOptions
 	runs   chan run
+	pieces chan struct{} // open pieces of large files
 
 	entries, bytes, read atomic.Int64
 	path                 atomic.Pointer[string]
@@ -58,6 +59,7 @@ type outFile struct {
 
 	once    sync.Once
 	w       tree.Writer // nil when the target refused the file
+	parts   *assembler  // for large dense files
 	err     error
 	pending atomic.Int64 // uses to come, plus one while it is being planned
 }
@@ -72,7 +74,7 @@ func (p *Point) Restore(ctx context.Context, target tree.Target, o RestoreOption
 		return RestoreReport{}, err
 	}
 	defer pin.end()
-	r := &restore{p: p, pin: pin, target: target, opts: o, runs: make(chan run, 4*p.r.workers), links: map[string]string{}}
+	r := &restore{p: p, pin: pin, target: target, opts: o, runs: make(chan run, 4*p.r.workers), pieces: make(chan struct{}, maxAssembled), links: map[string]string{}}
 	r.window = newWindow()
 	stop := report(ctx, p.r.clock, o.Progress, r.progress)
 	err = r.run(ctx)
@@ -317,16 +319,22 @@ func (f *outFile) open(ctx context.Context) {
 	w, err := f.r.target.Create(ctx, f.entry)
 	f.err = f.r.refusals(err)
 	f.w = w
+	if w != nil && f.entry.Extents == nil && f.entry.Size >= assembleFrom {
+		f.parts = &assembler{file: f, open: map[int64]*assembled{}}
+	}
 }
 
 // place writes content that is already in memory.
 func (f *outFile) place(p []byte, off int64) error {
-	if f.entry.Extents == nil {
-		_, err := f.w.WriteAt(p, off)
-		f.r.bytes.Add(int64(len(p)))
-		return err
+	if f.entry.Extents != nil {
+		return f.placeSparse(p, off)
 	}
-	return f.placeSparse(p, off)
+	f.r.bytes.Add(int64(len(p)))
+	if f.parts != nil {
+		return f.parts.write(p, off)
+	}
+	_, err := f.w.WriteAt(p, off)
+	return err
 }
 
 // placeSparse writes content to an offset that lies in an extent; inline content may span several.
@@ -363,6 +371,11 @@ func (f *outFile) done() error {
 func (f *outFile) close() error {
 	if f.err != nil || f.w == nil {
 		return f.err
+	}
+	if f.parts != nil {
+		if err := f.parts.flush(); err != nil {
+			return err
+		}
 	}
 	return f.r.refusals(f.w.Close())
 }

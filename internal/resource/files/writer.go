@@ -2,6 +2,7 @@ package files
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +19,10 @@ type writer struct {
 	end    atomic.Int64 // highest offset written
 	attrs  attributes
 	closed atomic.Bool
+
+	opening   sync.Once // of the descriptor for direct writes
+	directFD  int
+	hasDirect bool
 }
 
 var _ tree.Writer = (*writer)(nil)
@@ -27,10 +32,18 @@ func (w *writer) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off > w.size || int64(len(p)) > w.size-off {
 		return 0, &failure{w.path, "write", errors.New("outside the file's size")}
 	}
-	done := 0
+	done, fd := 0, w.direct(p, off)
 	for done < len(p) {
-		n, err := unix.Pwrite(w.fd, p[done:], off+int64(done))
+		to := w.fd
+		if fd >= 0 && done == 0 {
+			to = fd
+		}
+		n, err := unix.Pwrite(to, p[done:], off+int64(done))
 		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EINVAL && to == fd {
+			fd = -1 // the file system takes no direct writes after all
 			continue
 		}
 		if err != nil {
@@ -52,6 +65,7 @@ func (w *writer) Close() error {
 		return nil
 	}
 	var err error
+	w.closeDirect()
 	if w.end.Load() < w.size {
 		err = unix.Ftruncate(w.fd, w.size)
 		if errors.Is(err, unix.EFBIG) || errors.Is(err, unix.EINVAL) {
