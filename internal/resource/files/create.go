@@ -91,7 +91,7 @@ func (t *target) create(dir int, name string, e *tree.Entry) (tree.Writer, error
 	if err != nil {
 		return nil, refusal(e.Path, "was not created", err)
 	}
-	w := &writer{t: t, fd: fd, path: e.Path, size: e.Size, attrs: attributesOf(e)}
+	w := &writer{t: t, fd: fd, path: e.Path, size: e.Size, sparse: e.Extents != nil, attrs: attributesOf(e)}
 	if !t.opened(w) {
 		unix.Close(fd)
 		return nil, errFinished

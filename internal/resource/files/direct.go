@@ -16,9 +16,10 @@ const (
 )
 
 // direct returns a second descriptor of the file for a write that bypasses the page cache, or -1 where that is not possible.
-// Space for the whole file is taken first: then writes at any offset neither extend the file nor scatter it.
+// Space for the whole file is taken first: then writes at any offset neither extend the file nor scatter it. So a file with
+// holes is not written like this: it may be larger than the disk.
 func (w *writer) direct(p []byte, off int64) int {
-	if len(p) < directFrom || off%directAlign != 0 || len(p)%directAlign != 0 || uintptr(unsafe.Pointer(&p[0]))%directAlign != 0 {
+	if w.sparse || len(p) < directFrom || off%directAlign != 0 || len(p)%directAlign != 0 || uintptr(unsafe.Pointer(&p[0]))%directAlign != 0 {
 		return -1
 	}
 	w.opening.Do(func() {

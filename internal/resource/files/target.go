@@ -288,6 +288,7 @@ func (t *target) Close() error {
 	}
 	for w := range writers {
 		if !w.closed.Swap(true) {
+			w.closeDirect()
 			unix.Close(w.fd)
 		}
 	}

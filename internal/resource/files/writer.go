@@ -16,6 +16,7 @@ type writer struct {
 	fd     int
 	path   string
 	size   int64
+	sparse bool
 	end    atomic.Int64 // highest offset written
 	attrs  attributes
 	closed atomic.Bool
