@@ -146,6 +146,7 @@ func (r *restore) plan(ctx context.Context) error {
 				if err != nil {
 					return err
 				}
+				n.Problem = "" // only the way to what was asked for
 				if err := r.node(ctx, n); err != nil {
 					return err
 				}
