@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 
 	"strongroom/internal/fault"
 	"strongroom/internal/repo/seal"
@@ -16,6 +17,7 @@ type session struct {
 	pin     *pin
 	sink    *sink
 	release func()
+	ended   sync.Once
 }
 
 // open begins a session. When the recovery point exists already, done is its record and there is no session: the work was
@@ -50,11 +52,13 @@ func (r *Repository) open(ctx context.Context, id string) (s *session, done *rec
 	return s, nil, nil
 }
 
-// end ends the session, committed or not.
+// end ends the session, committed or not. It may be called twice.
 func (s *session) end() {
-	s.sink.abort()
-	s.pin.end()
-	s.release()
+	s.ended.Do(func() {
+		s.sink.abort()
+		s.pin.end()
+		s.release()
+	})
 }
 
 // commit makes the recovery point. The order is what a crash cannot break: packs, index, reference set, record.
@@ -76,7 +80,11 @@ func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats S
 		return nil, err
 	}
 	key := refsKey{id: s.id, attempt: rec.attempt}
-	if err := s.r.store.Put(ctx, key.name(), encodeRefs(key, refs, s.r.v.index.Pack, s.r.maint)); err != nil {
+	set := encodeRefs(key, refs, s.r.v.index.Pack, s.r.maint)
+	if len(set) > maxSmall {
+		return nil, fault.New(fault.Limit, "the recovery point refers to %d packs, more than can be recorded", len(refs))
+	}
+	if err := s.r.store.Put(ctx, key.name(), set); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
