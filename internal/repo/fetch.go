@@ -3,6 +3,7 @@ package repo
 import (
 	"container/list"
 	"context"
+	"errors"
 	"sync"
 
 	"strongroom/internal/fault"
@@ -38,6 +39,16 @@ func newDirCache(r *Repository) *dirCache {
 
 // get returns the directory of a pack.
 func (c *dirCache) get(ctx context.Context, i pack.Info) (*pack.Dir, error) {
+	for {
+		d, err := c.load(ctx, i)
+		// Another operation may have begun to read it and been cancelled.
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			return d, err
+		}
+	}
+}
+
+func (c *dirCache) load(ctx context.Context, i pack.Info) (*pack.Dir, error) {
 	c.mu.Lock()
 	e, ok := c.dirs[i.ID]
 	if ok {

@@ -105,6 +105,18 @@ func (j *journal) load(ctx context.Context) error {
 	return nil
 }
 
+// fresh reads the journal again if the last write left it unknown. The caller holds mu.
+func (j *journal) fresh(ctx context.Context) error {
+	if !j.bad {
+		return nil
+	}
+	if err := j.load(ctx); err != nil {
+		j.bad = true
+		return err
+	}
+	return nil
+}
+
 // apply authenticates an entry and brings the state up to it.
 func (j *journal) apply(name string, seq uint64, checkpoint bool, data []byte, first bool) error {
 	body, err := j.maint.Unwrap(name, data)
@@ -165,10 +177,8 @@ func (j *journal) note(e journalEntry) {
 
 // append makes an entry durable and applies it. The caller holds mu.
 func (j *journal) append(ctx context.Context, e journalEntry) error {
-	if j.bad {
-		if err := j.load(ctx); err != nil {
-			return err
-		}
+	if err := j.fresh(ctx); err != nil {
+		return err
 	}
 	var b seal.Encoder
 	b.Raw([]byte(journalMagic))
@@ -215,10 +225,8 @@ func (j *journal) state(ctx context.Context, id string) (journaled, bool, error)
 
 // current is state for a caller who holds mu.
 func (j *journal) current(ctx context.Context, id string) (journaled, bool, error) {
-	if j.bad {
-		if err := j.load(ctx); err != nil {
-			return journaled{}, false, err
-		}
+	if err := j.fresh(ctx); err != nil {
+		return journaled{}, false, err
 	}
 	p, ok := j.points[id]
 	return p, ok, nil
@@ -228,10 +236,8 @@ func (j *journal) current(ctx context.Context, id string) (journaled, bool, erro
 func (j *journal) snapshot(ctx context.Context) (map[string]journaled, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.bad {
-		if err := j.load(ctx); err != nil {
-			return nil, err
-		}
+	if err := j.fresh(ctx); err != nil {
+		return nil, err
 	}
 	return maps.Clone(j.points), nil
 }
@@ -250,10 +256,8 @@ func (j *journal) committed(ctx context.Context, id string, at time.Time) error 
 func (j *journal) checkpoint(ctx context.Context, drop map[string]bool, at time.Time) (deleted int, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.bad {
-		if err := j.load(ctx); err != nil {
-			return 0, err
-		}
+	if err := j.fresh(ctx); err != nil {
+		return 0, err
 	}
 	if len(drop) == 0 && j.since < 256 {
 		return 0, nil

@@ -145,6 +145,11 @@ func (r *record) receipt() Receipt {
 	}
 }
 
+// public returns the part that the maintenance key may see.
+func (r *record) public() *record {
+	return &record{id: r.id, committed: r.committed, retain: r.retain, locked: r.locked, attempt: r.attempt}
+}
+
 // commit says what is known, with the journal's changes.
 func (r *record) commit(retain time.Time, locked bool) Commit {
 	c := Commit{ID: r.id, Committed: r.committed, RetainUntil: retain, Locked: locked}

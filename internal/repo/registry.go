@@ -45,6 +45,8 @@ type vault struct {
 
 	open    int // Repositories; guarded by Registry.mu
 	release func()
+	loaded  chan struct{} // closed when index and journal are there, or err says why not
+	err     error
 
 	mu        sync.RWMutex
 	epoch     uint64
@@ -64,44 +66,71 @@ type pin struct {
 	needs refSet // set when it commits
 }
 
+// acquire returns the shared state of a vault, which the first caller loads.
 func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Store, maint *seal.Maint) (*vault, error) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if v := g.vaults[id]; v != nil {
-		v.open++
-		return v, nil
+	v := g.vaults[id]
+	first := v == nil
+	if first {
+		v = &vault{
+			id: id, store: store, maint: maint, release: func() {}, loaded: make(chan struct{}),
+			pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, deleting: map[uint32]bool{},
+			busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{},
+			journal: &journal{store: store, maint: maint},
+		}
+		g.vaults[id] = v
 	}
-	v := &vault{
-		id: id, store: store, maint: maint, open: 1, release: func() {},
-		pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, deleting: map[uint32]bool{}, busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{},
-		journal: &journal{store: store, maint: maint},
+	v.open++
+	g.mu.Unlock()
+	if first {
+		v.err = v.load(ctx)
+		close(v.loaded)
 	}
-	if x, ok := store.(blob.Exclusive); ok {
+	err := wait(ctx, v.loaded)
+	if err == nil {
+		err = v.err
+	}
+	if err != nil {
+		g.drop(v)
+		return nil, err
+	}
+	return v, nil
+}
+
+// load claims the store and reads what every Repository of the vault shares.
+func (v *vault) load(ctx context.Context) error {
+	if x, ok := v.store.(blob.Exclusive); ok {
 		release, err := x.Acquire(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		v.release = release
 	}
-	err := v.journal.load(ctx)
-	if err == nil {
-		v.index, err = index.Load(ctx, store, maint, index.DefaultBudget)
+	if err := v.journal.load(ctx); err != nil {
+		return err
 	}
-	if err != nil {
-		v.release()
-		return nil, err
-	}
-	g.vaults[id] = v
-	return v, nil
+	var err error
+	v.index, err = index.Load(ctx, v.store, v.maint, index.DefaultBudget)
+	return err
 }
 
 func (g *Registry) drop(v *vault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if v.open--; v.open == 0 {
-		delete(g.vaults, v.id)
-		v.release()
+	select {
+	case <-v.loaded:
+		if v.err != nil && g.vaults[v.id] == v {
+			delete(g.vaults, v.id) // the next one tries again
+		}
+	default: // somebody who did not want to wait
 	}
+	if v.open--; v.open > 0 {
+		return
+	}
+	if g.vaults[v.id] == v {
+		delete(g.vaults, v.id)
+	}
+	v.release()
 }
 
 // begin registers a running operation.

@@ -149,6 +149,9 @@ func (r *Repository) List(ctx context.Context) ([]Commit, error) {
 	}
 	out := make([]Commit, len(recs))
 	for i, rec := range recs {
+		if r.root == nil {
+			rec = rec.public()
+		}
 		out[i] = rec.commit(mergeRetention(rec, points[rec.id]))
 	}
 	return out, nil
@@ -227,7 +230,8 @@ func (r *Repository) SetRetention(ctx context.Context, id string, until time.Tim
 	})
 }
 
-// change appends what decide says to the journal. The decision and the entry are one step: nothing comes between them.
+// change decides about one recovery point and journals the decision, with nothing in between: a lock that is set at the
+// same time is either seen or comes after.
 func (r *Repository) change(ctx context.Context, id string, decide func(retain time.Time, locked bool) (journalEntry, error)) error {
 	rec, err := r.record(ctx, id)
 	if err != nil {
@@ -236,10 +240,10 @@ func (r *Repository) change(ctx context.Context, id string, decide func(retain t
 	j := r.v.journal
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	p, _, err := j.current(ctx, id)
-	if err != nil {
+	if err := j.fresh(ctx); err != nil {
 		return err
 	}
+	p := j.points[id]
 	if p.forgotten {
 		return noPoint(id)
 	}
