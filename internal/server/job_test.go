@@ -223,3 +223,30 @@ func used(t *testing.T, dir string) (sum int64) {
 	}))
 	return sum
 }
+
+// A job that is ended before it begins again, because it was stopped or came too late, may have been done but for the record
+// of it.
+func TestEndedBeforeTheNextAttempt(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	n := s.byHand()
+	n.forbid(t, "backup_job")
+	b, err := n.backup.StartBackup(t.Context(), prodAccount, "us-east-1", backup.BackupRequest{Vault: "prod", ResourceARN: prodFiles, RoleARN: prodRole})
+	check(t, err)
+	l, _, err := n.queue.Claim(t.Context(), backup.BackupKind)
+	check(t, err)
+	h := n.runner.Handlers(1)[backup.BackupKind]
+	if err := h.Run(t.Context(), l); err == nil || n.kept(t, prodAccount, "prod") != 2 {
+		t.Fatalf("not committed, or recorded: %v", err)
+	}
+	check(t, n.backup.StopBackup(t.Context(), prodAccount, "us-east-1", b.ID))
+	if err := h.Run(t.Context(), l); err != nil && !errors.Is(err, job.ErrEnded) {
+		t.Fatal(err)
+	}
+	if j, err := n.backup.BackupJob(t.Context(), prodAccount, "us-east-1", b.ID); err != nil || j.State != backup.StateAborted {
+		t.Errorf("job %s %q, %v", j.State, j.Message, err)
+	}
+	if got := n.kept(t, prodAccount, "prod"); got != 1 {
+		t.Errorf("%d recovery points, want the one that there was", got)
+	}
+}
