@@ -99,7 +99,7 @@ type runReader struct {
 }
 
 func newRunReader(r *Repository) *runReader {
-	return &runReader{r: r, codec: r.codecs.Get().(*chunk.Codec), buf: durable.AlignedBuffer(runSize + 2*durable.BlockSize)}
+	return &runReader{r: r, codec: r.codecs.Get().(*chunk.Codec)}
 }
 
 func (w *runReader) close() { w.r.codecs.Put(w.codec) }
@@ -139,7 +139,7 @@ func (w *runReader) sealed(ctx context.Context, slot uint32, frames []uint32, fn
 		}
 		size := int((end - start + durable.BlockSize - 1) &^ (durable.BlockSize - 1))
 		if size > len(w.buf) {
-			w.buf = durable.AlignedBuffer(size)
+			w.buf = durable.AlignedBuffer(max(size, min(4*len(w.buf), runSize+2*durable.BlockSize)))
 		}
 		buf := w.buf[:size]
 		if err := w.r.store.ReadAt(ctx, d.Name(), buf, start); err != nil {
