@@ -262,3 +262,30 @@ func TestEveryPackageSaysWhatItIs(t *testing.T) {
 		}
 	}
 }
+
+// Each direct dependency has its line of reason, and each line its dependency.
+func TestEveryDirectDependencyHasItsReason(t *testing.T) {
+	t.Parallel()
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("docs/decisions/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct := map[string]bool{}
+	for _, line := range strings.Split(string(mod), "\n") {
+		if f := strings.Fields(line); len(f) == 2 && strings.HasPrefix(line, "\t") {
+			direct[f[0]] = true
+			if !strings.Contains(string(page), "`"+f[0]+"`") {
+				t.Errorf("%s has no line in docs/decisions/dependencies.md", f[0])
+			}
+		}
+	}
+	for i, part := range strings.Split(string(page), "`") {
+		if i%2 == 1 && strings.Contains(part, ".") && strings.Contains(part, "/") && !direct[part] {
+			t.Errorf("docs/decisions/dependencies.md explains %s, which go.mod does not require", part)
+		}
+	}
+}
