@@ -101,7 +101,7 @@ func onlyOurs(path string) error {
 			continue // a file that was being written
 		}
 		switch e.Name() {
-		case lockFile, catalogFile, catalogFile + "-wal", catalogFile + "-shm", "keys", "credentials", "regions", "lost+found", "clock":
+		case lockFile, catalogFile, catalogFile + "-journal", catalogFile + "-wal", catalogFile + "-shm", "keys", "credentials", "regions", "lost+found", "clock":
 		default:
 			return fmt.Errorf("%s is not empty and not a strongroom data directory (it has no %s but holds %q): give an empty directory", path, markerFile, e.Name())
 		}
