@@ -60,7 +60,7 @@ func (r *Repository) Check(ctx context.Context) (CheckReport, error) {
 
 func (c *checking) structure(ctx context.Context) error {
 	j := &journal{store: c.r.store, maint: c.r.maint}
-	if err := c.find(journalPrefix, "", j.load(ctx)); err != nil {
+	if err := c.find(journalPrefix, "", settled(func() error { return j.load(ctx) })); err != nil {
 		return err
 	}
 	ids, err := c.r.stored(ctx)
@@ -69,15 +69,18 @@ func (c *checking) structure(ctx context.Context) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(j.points)) {
 		if !j.points[id].forgotten && !slices.Contains(ids, id) {
-			if err := c.find(pointName(id), id, corrupt(pointName(id), "the commit record is missing")); err != nil {
+			if err := c.find(pointName(id), id, c.r.pruned(ctx, id)); err != nil {
 				return err
 			}
 		}
 	}
-	set, err := index.Load(ctx, c.r.store, c.r.maint, 0)
-	if err == nil {
-		err = set.Verify(ctx)
-	}
+	err = settled(func() error {
+		set, err := index.Load(ctx, c.r.store, c.r.maint, 0)
+		if err != nil {
+			return err
+		}
+		return set.Verify(ctx)
+	})
 	if err := c.find("index", "", err); err != nil {
 		return err
 	}
@@ -107,7 +110,25 @@ func (c *checking) pack(ctx context.Context, want pack.Info) error {
 	if err == nil && c.r.root != nil {
 		_, err = pack.ReadDir(ctx, c.r.store, c.r.root, c.r.maint, want)
 	}
-	return c.find(want.Name(), "", err)
+	return c.find(want.Name(), "", c.unlessPruned(want, err))
+}
+
+// settled repeats a look at objects that something else may be replacing by others: one that was listed may be gone.
+func settled(look func() error) (err error) {
+	for range 4 {
+		if err = look(); !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return err
+}
+
+// unlessPruned drops an error about a pack that was deleted while it was looked at: nothing needed it.
+func (c *checking) unlessPruned(i pack.Info, err error) error {
+	if _, ok := c.r.v.index.Slot(i.ID); err != nil && !ok {
+		return nil
+	}
+	return err
 }
 
 // point checks one recovery point from its record, read anew, down to the places of its chunks.
@@ -117,11 +138,17 @@ func (c *checking) point(ctx context.Context, id string) error {
 	delete(c.r.v.records, id)
 	c.r.v.mu.Unlock()
 	rec, err := c.r.record(ctx, id)
+	if fault.Is(err, fault.NotFound) {
+		return c.find(pointName(id), id, c.r.pruned(ctx, id))
+	}
 	if err != nil {
 		return c.find(pointName(id), id, err)
 	}
 	refs, key, err := c.r.v.loadRefs(ctx, rec)
 	if err != nil {
+		if p, known, jerr := c.r.v.journal.state(ctx, id); jerr == nil && (p.forgotten || !known) {
+			return nil // meanwhile nobody needs it
+		}
 		return c.find(key.name(), id, err)
 	}
 	c.refs[id] = refs
@@ -180,7 +207,7 @@ func (r *Repository) Scrub(ctx context.Context) (CheckReport, error) {
 		info := r.v.index.Pack(slot)
 		c.report.Packs++
 		c.report.Bytes += info.Size
-		if err := c.find(info.Name(), "", pack.Scrub(ctx, r.store, r.maint, info, buf)); err != nil {
+		if err := c.find(info.Name(), "", c.unlessPruned(info, pack.Scrub(ctx, r.store, r.maint, info, buf))); err != nil {
 			return c.report, err
 		}
 	}

@@ -128,6 +128,9 @@ func (p *pruning) tidy(ctx context.Context) error {
 			return err
 		}
 		drop[id] = true
+		p.r.v.mu.Lock()
+		delete(p.r.v.records, id)
+		p.r.v.mu.Unlock()
 	}
 	if err := p.tidyRefs(ctx); err != nil {
 		return err
@@ -137,11 +140,6 @@ func (p *pruning) tidy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.r.v.mu.Lock()
-	for id := range drop {
-		delete(p.r.v.records, id)
-	}
-	p.r.v.mu.Unlock()
 	if err := p.tidyPacks(ctx); err != nil {
 		return err
 	}

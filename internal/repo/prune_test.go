@@ -342,6 +342,24 @@ func schedule(t *testing.T, seed uint64) {
 		}
 	})
 	others.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			report, err := r.VerifyAll(ctx, nil)
+			if err != nil || !report.OK() {
+				t.Error(err, report.Findings)
+				return
+			}
+			if _, err := r.List(ctx); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	others.Go(func() {
 		rng := rand.New(rand.NewPCG(seed, 99))
 		for {
 			select {

@@ -185,17 +185,23 @@ func (v *vault) latestRefs(ctx context.Context, r *record) (k refsKey, err error
 	return k, err
 }
 
+// readRefs reads the newest generation; a Prune may replace it in between.
+func (v *vault) readRefs(ctx context.Context, r *record) (k refsKey, data []byte, err error) {
+	for range 3 {
+		if k, err = v.latestRefs(ctx, r); err != nil {
+			return k, nil, err
+		}
+		if data, err = blob.Get(ctx, v.store, k.name(), maxSmall); !fault.Is(err, fault.NotFound) {
+			return k, data, err
+		}
+	}
+	return k, nil, corrupt(k.name(), "the object is missing")
+}
+
 // loadRefs reads the reference set of a recovery point. Every pack in it must be known: a set that names unknown packs is
 // either an old generation or belongs to a lost pack, and nothing may be concluded from it.
 func (v *vault) loadRefs(ctx context.Context, r *record) (refSet, refsKey, error) {
-	k, err := v.latestRefs(ctx, r)
-	if err != nil {
-		return nil, k, err
-	}
-	data, err := blob.Get(ctx, v.store, k.name(), maxSmall)
-	if fault.Is(err, fault.NotFound) {
-		err = corrupt(k.name(), "the object is missing")
-	}
+	k, data, err := v.readRefs(ctx, r)
 	if err != nil {
 		return nil, k, err
 	}

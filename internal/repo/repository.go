@@ -120,7 +120,13 @@ func (r *Repository) live(ctx context.Context, id string) (rec *record, retain t
 	if rec, err = r.record(ctx, id); err != nil {
 		return nil, retain, false, err
 	}
-	p, _, err := r.v.journal.state(ctx, id)
+	p, known, err := r.v.journal.state(ctx, id)
+	if err == nil && !known {
+		// Either the note of its commit got lost, or it was forgotten and pruned a moment ago.
+		if _, err = r.store.Stat(ctx, pointName(id)); fault.Is(err, fault.NotFound) {
+			err = noPoint(id)
+		}
+	}
 	if err != nil {
 		return nil, retain, false, err
 	}
@@ -202,6 +208,15 @@ func (r *Repository) all(ctx context.Context) ([]*record, map[string]journaled, 
 		}
 	}
 	return recs, points, nil
+}
+
+// pruned returns nil when a commit record that was expected and is not there was forgotten, and maybe pruned, meanwhile.
+func (r *Repository) pruned(ctx context.Context, id string) error {
+	p, known, err := r.v.journal.state(ctx, id)
+	if err != nil || p.forgotten || !known {
+		return err
+	}
+	return corrupt(pointName(id), "the commit record of recovery point %s is missing", id)
 }
 
 // Forget drops a recovery point: from then on it is not found, and the next Prune frees what only it needed. now comes

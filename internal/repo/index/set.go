@@ -43,8 +43,19 @@ func Load(ctx context.Context, store blob.Store, m *seal.Maint, budget int) (*Se
 	return s, s.read(ctx)
 }
 
-// read loads all segments that are in the store in place of those in memory. The caller holds merge and mu, or is alone.
-func (s *Set) read(ctx context.Context) error {
+// read loads all segments that are in the store. Another Set on the same store (a check has its own) may merge some of them
+// in between; then they are listed again. The caller holds merge and mu, or is alone.
+func (s *Set) read(ctx context.Context) (err error) {
+	for range 3 {
+		if err = s.readOnce(ctx); !fault.Is(err, fault.NotFound) {
+			return err
+		}
+	}
+	return corrupt(prefix, "segments are listed and then missing")
+}
+
+// readOnce loads all segments that are in the store in place of those in memory.
+func (s *Set) readOnce(ctx context.Context) error {
 	var infos []blob.Info
 	if err := s.store.List(ctx, prefix, func(i blob.Info) error { infos = append(infos, i); return nil }); err != nil {
 		return err
