@@ -66,7 +66,7 @@ type BackupRequest struct {
 // StartBackup starts a backup on demand. The same token with the same request returns the job that it started.
 // Errors: Missing, Invalid; NotFound for the vault or a resource that no agent declares.
 func (s *Service) StartBackup(ctx context.Context, account, region string, q BackupRequest) (j BackupJob, err error) {
-	if err := s.validBackup(&q); err != nil {
+	if err := s.validBackup(region, &q); err != nil {
 		return BackupJob{}, err
 	}
 	if err := s.ensureDefaultVault(ctx, account, region, q.Vault); err != nil {
@@ -118,7 +118,7 @@ func (s *Service) StartBackup(ctx context.Context, account, region string, q Bac
 	return j, err
 }
 
-func (s *Service) validBackup(q *BackupRequest) (err error) {
+func (s *Service) validBackup(region string, q *BackupRequest) (err error) {
 	switch {
 	case q.Vault == "":
 		return fault.New(fault.Missing, "BackupVaultName is required.")
@@ -134,7 +134,7 @@ func (s *Service) validBackup(q *BackupRequest) (err error) {
 		return err
 	}
 	if q.Lifecycle != nil {
-		if err := q.Lifecycle.Validate(s.ColdMinimumDays); err != nil {
+		if err := q.Lifecycle.Validate(s.ColdMinimumDays[region]); err != nil {
 			return err
 		}
 	}

@@ -119,11 +119,12 @@ func (s *Service) validCopy(q CopyRequest) error {
 			return fault.New(fault.Missing, "%s is required.", m.name)
 		}
 	}
-	if _, _, name, ok := ParseVaultARN(q.DestinationVaultARN); !ok || !vaultName.MatchString(name) {
+	_, region, name, ok := ParseVaultARN(q.DestinationVaultARN)
+	if !ok || !vaultName.MatchString(name) {
 		return fault.New(fault.Invalid, "Invalid DestinationBackupVaultArn %q: it is not the ARN of a backup vault.", q.DestinationVaultARN)
 	}
 	if q.Lifecycle != nil {
-		return q.Lifecycle.ValidateCopy(s.ColdMinimumDays)
+		return q.Lifecycle.ValidateCopy(s.ColdMinimumDays[region])
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func (s *Service) copyDestination(ctx context.Context, tx *db.Tx, j CopyJob, r R
 	if j.Resolved != nil { // let in with this one; the source's may have changed since
 		life = *j.Resolved
 	}
-	if err := life.Validate(s.ColdMinimumDays); err != nil {
+	if err := life.Validate(s.ColdMinimumDays[region]); err != nil {
 		return fault.New(fault.Invalid, "Copy job failed. %s", fault.As(err).Msg).WithCode("INVALID_PARAMETERS")
 	}
 	if j.State != StateRunning { // a job that was let in stays in

@@ -88,7 +88,7 @@ func errNoPlan(id string) error {
 // CreatePlan makes a plan with its first version. The same CreatorRequestID with the same document is the first call's
 // success. Errors: Invalid; Exists (Detail Arn, CreatorRequestId) when a plan has the same document; Limit.
 func (s *Service) CreatePlan(ctx context.Context, account, region string, p Plan, tags map[string]string, creatorRequestID string) (r PlanRecord, err error) {
-	if p, err = s.validPlan(p); err != nil {
+	if p, err = s.validPlan(region, p); err != nil {
 		return PlanRecord{}, err
 	}
 	if creatorRequestID != "" && !requestID.MatchString(creatorRequestID) {
@@ -179,7 +179,7 @@ func newVersionID() string { return base64.StdEncoding.EncodeToString([]byte(ide
 // schedule is unchanged keeps its due time. Jobs that exist keep the version they were made from.
 // Errors: NotFound; Invalid, also when the name changes; Limit.
 func (s *Service) UpdatePlan(ctx context.Context, account, region, id string, p Plan) (r PlanRecord, err error) {
-	if p, err = s.validPlan(p); err != nil {
+	if p, err = s.validPlan(region, p); err != nil {
 		return PlanRecord{}, err
 	}
 	err = s.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error {

@@ -21,7 +21,7 @@ const DefaultSchedule = "cron(0 5 ? * * *)"
 var planName = regexp.MustCompile(`^[a-zA-Z0-9\-_.]{1,50}$`)
 
 // validPlan checks a document and fills in the defaults. What it changes it copies first.
-func (s *Service) validPlan(p Plan) (Plan, error) {
+func (s *Service) validPlan(region string, p Plan) (Plan, error) {
 	if !planName.MatchString(p.Name) {
 		return Plan{}, fault.New(fault.Invalid, "Invalid backup plan name %q: 1 to 50 letters, digits and characters of '-_.'.", p.Name)
 	}
@@ -36,7 +36,7 @@ func (s *Service) validPlan(p Plan) (Plan, error) {
 			return Plan{}, inRule(r.Name, fault.New(fault.Invalid, "Two rules of the plan have this name"))
 		}
 		names[r.Name] = true
-		if err := s.validRule(r); err != nil {
+		if err := s.validRule(region, r); err != nil {
 			return Plan{}, inRule(r.Name, err)
 		}
 	}
@@ -53,7 +53,7 @@ func inRule(rule string, err error) error {
 	return fault.New(e.Kind, "Error in rule %s : %s", rule, e.Msg).WithCode("ERROR_3015").WithContext(string(context))
 }
 
-func (s *Service) validRule(r *Rule) error {
+func (s *Service) validRule(region string, r *Rule) error {
 	if !planName.MatchString(r.Name) {
 		return fault.New(fault.Invalid, "Invalid rule name %q: 1 to 50 letters, digits and characters of '-_.'.", r.Name)
 	}
@@ -82,7 +82,7 @@ func (s *Service) validRule(r *Rule) error {
 	if r.StartMinutes, r.CompleteMinutes, err = windows(r.StartMinutes, r.CompleteMinutes); err != nil {
 		return err
 	}
-	if err := r.lifecycle().Validate(s.ColdMinimumDays); err != nil {
+	if err := r.lifecycle().Validate(s.ColdMinimumDays[region]); err != nil {
 		return err
 	}
 	if err := validPointTags(r.Tags); err != nil {
@@ -120,14 +120,15 @@ func (s *Service) validCopies(copies []CopyAction) error {
 		return fault.New(fault.Invalid, "Too many copy actions: %d, the limit is %d", len(copies), maxCopies)
 	}
 	for i, c := range copies {
-		if _, _, name, ok := ParseVaultARN(c.VaultARN); !ok || !vaultName.MatchString(name) {
+		_, region, name, ok := ParseVaultARN(c.VaultARN)
+		if !ok || !vaultName.MatchString(name) {
 			return fault.New(fault.Invalid, "Invalid DestinationBackupVaultArn %q: it is not the ARN of a backup vault", c.VaultARN)
 		}
 		if slices.ContainsFunc(copies[:i], func(o CopyAction) bool { return o.VaultARN == c.VaultARN }) {
 			return fault.New(fault.Invalid, "Two copy actions have the destination %s", c.VaultARN)
 		}
 		if c.Lifecycle != nil {
-			if err := c.Lifecycle.ValidateCopy(s.ColdMinimumDays); err != nil {
+			if err := c.Lifecycle.ValidateCopy(s.ColdMinimumDays[region]); err != nil {
 				return err
 			}
 		}

@@ -14,7 +14,7 @@ import (
 // Errors: NotFound, Denied (no vault), Invalid; State with code Locked in a locked vault; State for one that is continuous,
 // being made or being deleted, or whose move to cold storage has happened and would change.
 func (s *Service) UpdateLifecycle(ctx context.Context, account, region, vaultName, name string, l schedule.Lifecycle) (RecoveryPoint, error) {
-	if err := l.Validate(s.ColdMinimumDays); err != nil {
+	if err := l.Validate(s.ColdMinimumDays[region]); err != nil {
 		return RecoveryPoint{}, err
 	}
 	var out RecoveryPoint

@@ -183,7 +183,10 @@ func TestColdMinimumIsOnlyAskedWhereTheStoreHasOne(t *testing.T) {
 		l := schedule.Lifecycle{MoveToColdAfterDays: days(7), DeleteAfterDays: days(90)}
 		_, err := f.UpdateLifecycle(t.Context(), testAccount, testRegion, "main", r.ARN, l)
 		must(t, err)
-		f.ColdMinimumDays = 90
+		f.ColdMinimumDays = map[string]int{"elsewhere-1": 90}
+		_, err = f.UpdateLifecycle(t.Context(), testAccount, testRegion, "main", r.ARN, l)
+		must(t, err)
+		f.ColdMinimumDays = map[string]int{testRegion: 90}
 		_, err = f.UpdateLifecycle(t.Context(), testAccount, testRegion, "main", r.ARN, l)
 		want(t, err, fault.Invalid, "")
 		if fault.As(err).Msg != "Invalid lifecycle. DeleteAfterDays cannot be less than 90 days apart from MoveToColdStorageAfterDays" {

@@ -23,9 +23,9 @@ type Config struct {
 	Org   Org
 	Jobs  *job.Queue
 	Log   *slog.Logger
-	// ColdMinimumDays is the shortest stay in cold storage that the region's cold store demands; 0 for local disk. It
-	// switches on AWS's rule that DeleteAfterDays be that many days after MoveToColdStorageAfterDays.
-	ColdMinimumDays int
+	// ColdMinimumDays is, by region, the shortest stay in cold storage that the region's cold store demands; none for local
+	// disk. It switches on AWS's rule that DeleteAfterDays be that many days after MoveToColdStorageAfterDays.
+	ColdMinimumDays map[string]int
 	// ResourceTypes are the types that the node's agents can back up; nil means EFS alone.
 	ResourceTypes []string
 }

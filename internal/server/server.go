@@ -213,9 +213,9 @@ func (s *Server) openServices(ctx context.Context) error {
 	if s.queue, err = job.Open(ctx, job.Config{DB: s.db, Clock: s.cfg.Clock, Sole: !s.db.Postgres(), Log: s.cfg.Log}); err != nil {
 		return err
 	}
-	cold := 0
+	cold := map[string]int{}
 	for _, r := range s.cfg.Regions {
-		cold = max(cold, r.ColdMinimumDays)
+		cold[r.Name] = r.ColdMinimumDays
 	}
 	if s.backup, err = backup.New(ctx, backup.Config{
 		DB: s.db, Clock: s.cfg.Clock, Keys: vaultKeys{s}, Roles: roles{s.iam}, Org: organizations{s.org}, Jobs: s.queue, Log: s.cfg.Log, ColdMinimumDays: cold,
