@@ -64,7 +64,7 @@ func (s *Set) mergeSegments(ctx context.Context, old []*segment, drop map[uint32
 	replaces = slices.DeleteFunc(replaces, func(id SegmentID) bool {
 		return !slices.Contains(s.stale, id) && !slices.ContainsFunc(old, func(o *segment) bool { return o.id == id })
 	})
-	w, err := newSegmentWriter(ctx, s.store, s.maint, total, packs, replaces)
+	w, err := newSegmentWriter(ctx, s.store, s.maint, newSegmentID(), total, packs, replaces)
 	if err != nil {
 		return nil, err
 	}

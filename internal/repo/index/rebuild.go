@@ -39,7 +39,7 @@ func NewRebuilder(ctx context.Context, store blob.Store, m *seal.Maint) (*Rebuil
 // Add adds a pack with the ids of its frames.
 func (r *Rebuilder) Add(ctx context.Context, i pack.Info, ids []seal.Short) error {
 	if len(r.entries) > 0 && len(r.entries)+len(ids) > rebuildAt {
-		if _, err := writeSegment(ctx, r.store, r.maint, r.entries, r.packs, nil); err != nil {
+		if _, err := writeSegment(ctx, r.store, r.maint, newSegmentID(), r.entries, r.packs, nil); err != nil {
 			return err
 		}
 		r.entries, r.packs = nil, nil
@@ -54,6 +54,6 @@ func (r *Rebuilder) Add(ctx context.Context, i pack.Info, ids []seal.Short) erro
 
 // Finish writes the last segment.
 func (r *Rebuilder) Finish(ctx context.Context) error {
-	_, err := writeSegment(ctx, r.store, r.maint, r.entries, r.packs, r.old)
+	_, err := writeSegment(ctx, r.store, r.maint, newSegmentID(), r.entries, r.packs, r.old)
 	return err
 }

@@ -33,13 +33,16 @@ type Set struct {
 	slots    map[seal.PackID]uint32
 	gone     map[uint32]bool // packs dropped by Drop
 	stale    []SegmentID     // replaced, still in the store
+	// writing are the segments that Publish is about to install: refresh leaves them to it. Otherwise a segment that is
+	// durable but not installed yet could be loaded, merged and deleted before its publisher installs it once more.
+	writing map[SegmentID]bool
 
 	merge sync.Mutex // held by whoever rewrites segments
 }
 
 // Load reads the index.
 func Load(ctx context.Context, store blob.Store, m *seal.Maint, budget int) (*Set, error) {
-	s := &Set{store: store, maint: m, budget: budget, slots: map[seal.PackID]uint32{}, gone: map[uint32]bool{}}
+	s := &Set{store: store, maint: m, budget: budget, slots: map[seal.PackID]uint32{}, gone: map[uint32]bool{}, writing: map[SegmentID]bool{}}
 	return s, s.read(ctx)
 }
 
@@ -64,8 +67,12 @@ func (s *Set) readOnce(ctx context.Context) error {
 	damaged := map[SegmentID]error{}
 	var all []*segment
 	for _, i := range infos {
+		id, ok := ParseName(i.Name)
+		if ok && s.writing[id] {
+			continue
+		}
 		seg, err := openSegment(ctx, s.store, s.maint, i)
-		if id, ok := ParseName(i.Name); ok && fault.Is(err, fault.Corrupt) {
+		if ok && fault.Is(err, fault.Corrupt) {
 			damaged[id] = err
 			continue
 		}
@@ -125,6 +132,9 @@ func (s *Set) refresh(ctx context.Context) error {
 		known[seg.id.Name()] = true
 	}
 	for _, id := range s.stale {
+		known[id.Name()] = true
+	}
+	for id := range s.writing {
 		known[id.Name()] = true
 	}
 	news := false
@@ -291,12 +301,17 @@ func (s *Set) Publish(ctx context.Context, entries []Entry, packs []pack.Info) e
 	if len(packs) == 0 {
 		return nil
 	}
-	seg, err := writeSegment(ctx, s.store, s.maint, entries, packs, nil)
-	if err != nil {
-		return err
-	}
+	id := newSegmentID()
+	s.mu.Lock()
+	s.writing[id] = true
+	s.mu.Unlock()
+	seg, err := writeSegment(ctx, s.store, s.maint, id, entries, packs, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.writing, id)
+	if err != nil {
+		return err // it may be in the store all the same: the next refresh finds out
+	}
 	return s.install(ctx, seg, entries)
 }
 

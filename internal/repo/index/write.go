@@ -20,8 +20,8 @@ type segmentWriter struct {
 }
 
 // newSegmentWriter begins a segment of at most pairs pairs (exactly as many if they are known).
-func newSegmentWriter(ctx context.Context, store blob.Store, m *seal.Maint, pairs uint64, packs []pack.Info, replaces []SegmentID) (*segmentWriter, error) {
-	s := &segment{id: newSegmentID(), packs: packs, replaces: replaces, filter: newFilter(pairs)}
+func newSegmentWriter(ctx context.Context, store blob.Store, m *seal.Maint, id SegmentID, pairs uint64, packs []pack.Info, replaces []SegmentID) (*segmentWriter, error) {
+	s := &segment{id: id, packs: packs, replaces: replaces, filter: newFilter(pairs)}
 	w, err := store.Create(ctx, s.id.Name())
 	if err != nil {
 		return nil, err
@@ -75,9 +75,9 @@ func (w *segmentWriter) commit(ctx context.Context) (*segment, error) {
 }
 
 // writeSegment writes entries, which it sorts, as one segment.
-func writeSegment(ctx context.Context, store blob.Store, m *seal.Maint, entries []Entry, packs []pack.Info, replaces []SegmentID) (*segment, error) {
+func writeSegment(ctx context.Context, store blob.Store, m *seal.Maint, id SegmentID, entries []Entry, packs []pack.Info, replaces []SegmentID) (*segment, error) {
 	slices.SortFunc(entries, compare)
-	w, err := newSegmentWriter(ctx, store, m, uint64(len(entries)), packs, replaces)
+	w, err := newSegmentWriter(ctx, store, m, id, uint64(len(entries)), packs, replaces)
 	if err != nil {
 		return nil, err
 	}
