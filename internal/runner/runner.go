@@ -68,10 +68,22 @@ func (r *Runner) Handlers(workers int) map[job.Kind]job.Handler {
 		}
 	}
 	return map[job.Kind]job.Handler{
-		backup.BackupKind:  {Run: r.backup, GiveUp: give(r.endBackup), Workers: workers, MaxAttempts: 5},
-		backup.CopyKind:    {Run: r.copy, GiveUp: give(r.endCopy), Workers: workers, MaxAttempts: 5},
-		backup.RestoreKind: {Run: r.restore, GiveUp: give(r.endRestore), Workers: workers, MaxAttempts: 3},
-		backup.DeleteKind:  {Run: r.delete, Workers: 1, MaxAttempts: 1 << 30},
+		backup.BackupKind:  {Run: r.logged(r.backup), GiveUp: give(r.endBackup), Workers: workers, MaxAttempts: 5},
+		backup.CopyKind:    {Run: r.logged(r.copy), GiveUp: give(r.endCopy), Workers: workers, MaxAttempts: 5},
+		backup.RestoreKind: {Run: r.logged(r.restore), GiveUp: give(r.endRestore), Workers: workers, MaxAttempts: 3},
+		backup.DeleteKind:  {Run: r.logged(r.delete), Workers: 1, MaxAttempts: 1 << 30},
+	}
+}
+
+// logged writes a line when an attempt begins and when it ends, with what names the job.
+func (r *Runner) logged(run func(context.Context, job.Lease) error) func(context.Context, job.Lease) error {
+	return func(ctx context.Context, l job.Lease) error {
+		log := r.Log.With("kind", string(l.Kind), "account", l.Account, "region", l.Region, "job", l.ID, "attempt", l.Attempt)
+		log.Info("job attempt began")
+		begun := r.Clock.Now()
+		err := run(ctx, l)
+		log.Info("job attempt ended", "duration", r.Clock.Now().Sub(begun), "err", err)
+		return err
 	}
 }
 
