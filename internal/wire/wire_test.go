@@ -1,7 +1,9 @@
 package wire
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -143,6 +145,22 @@ func (k staticKey) Retrieve(context.Context) (aws.Credentials, error) {
 	return aws.Credentials{AccessKeyID: k.id, SecretAccessKey: k.secret, SessionToken: k.token}, nil
 }
 
+// ownBody sends a copy of each request's body. The SDK closes the body as soon as it has the head of the reply, while the
+// transport may still be looking whether the body has more bytes than announced: it then finds a closed body, takes that for a
+// failed request and closes the connection under the reply that is being read.
+type ownBody struct{ doer }
+
+func (o ownBody) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(b))
+	}
+	return o.doer.Do(r)
+}
+
 // doer is what the SDK needs of an HTTP client.
 type doer interface {
 	Do(*http.Request) (*http.Response, error)
@@ -150,6 +168,7 @@ type doer interface {
 
 // sdkClient makes the SDK's client of a service.
 func sdkClient(name, url string, hc doer) reflect.Value {
+	hc = ownBody{hc}
 	api := []func(*middleware.Stack) error{unvalidated}
 	key := staticKey{testKey, testSecret, ""}
 	switch name {
