@@ -1,7 +1,7 @@
 # The targets a person types. README.md explains the two that matter: `go run ./cmd/strongroom demo` and `make test`.
 GO ?= go
 
-.PHONY: build test bench soak fmt
+.PHONY: build test bench bench-engine bars-engine soak fmt
 
 build: ## the program, into ./strongroom
 	CGO_ENABLED=0 $(GO) build -trimpath -o strongroom ./cmd/strongroom
@@ -13,6 +13,10 @@ test: ## everything that must hold before a change lands; installs what it needs
 bench: build ## speed and memory against restic in the same run, as ratios
 	scripts/install-test-tools bench
 	scripts/bench
+
+bars-engine: ## the engine's promises, each proved at full size, with the figures: about an hour
+	scripts/install-test-tools
+	scripts/bars-engine
 
 soak: ## the slow ones: more crash points, longer fuzzing, bigger random schedules
 	scripts/install-test-tools
