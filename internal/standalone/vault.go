@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -47,6 +48,7 @@ func Open(ctx context.Context, c Config) (*Vault, error) {
 	if err != nil {
 		return nil, err
 	}
+	debug.FreeOSMemory() // scrypt took more than everything that follows will
 	v := &Vault{dir: about.Dir, clock: c.Clock}
 	if c.Write {
 		v.store, err = disk.Open(v.dir)
