@@ -23,12 +23,12 @@ type checking struct {
 
 	mu     sync.Mutex
 	report CheckReport
-	refs   map[string]refSet // of the recovery points whose reference set is intact
+	refs   map[string]*refSet // of the recovery points whose reference set is intact
 	bad    map[framePlace]bool
 }
 
 func (r *Repository) newCheck() *checking {
-	return &checking{r: r, pin: r.v.begin(), refs: map[string]refSet{}, bad: map[framePlace]bool{}}
+	return &checking{r: r, pin: r.v.begin(), refs: map[string]*refSet{}, bad: map[framePlace]bool{}}
 }
 
 // find notes a finding. An error that is not corruption is not one: it ends the check.
@@ -159,7 +159,7 @@ func (c *checking) point(ctx context.Context, id string) error {
 }
 
 // manifest walks a manifest. Problems of single chunks are findings, a page that cannot be read is the error.
-func (c *checking) manifest(ctx context.Context, rec *record, refs refSet) error {
+func (c *checking) manifest(ctx context.Context, rec *record, refs *refSet) error {
 	fetch := c.r.fetch(c.pin)
 	cursor := manifest.NewCursor(fetch, rec.root)
 	cursor.Observe(func(h seal.Hash, _ *manifest.Page) error {
@@ -186,7 +186,7 @@ func (c *checking) manifest(ctx context.Context, rec *record, refs refSet) error
 }
 
 // placed makes sure that a chunk is where the index says, and that the reference set protects it there.
-func (c *checking) placed(ctx context.Context, refs refSet, kind byte, h seal.Hash) error {
+func (c *checking) placed(ctx context.Context, refs *refSet, kind byte, h seal.Hash) error {
 	e, ok, err := c.r.v.index.Lookup(ctx, c.r.root.CID(kind, h).Short(), refs.has)
 	if err == nil && !ok {
 		err = fault.New(fault.Corrupt, "a chunk is not in the index, or not protected by the recovery point's reference set")
@@ -278,7 +278,7 @@ func (c *checking) spoiled(ctx context.Context) error {
 	return nil
 }
 
-func anyBad(refs refSet, bad map[framePlace]bool) bool {
+func anyBad(refs *refSet, bad map[framePlace]bool) bool {
 	for k := range bad {
 		if refs.has(k.slot, k.frame) {
 			return true
@@ -287,7 +287,7 @@ func anyBad(refs refSet, bad map[framePlace]bool) bool {
 	return false
 }
 
-func (c *checking) spoils(ctx context.Context, fetch manifest.Fetch, id string, refs refSet, n *manifest.Node) error {
+func (c *checking) spoils(ctx context.Context, fetch manifest.Fetch, id string, refs *refSet, n *manifest.Node) error {
 	if n.Type != tree.File {
 		return nil
 	}

@@ -83,7 +83,7 @@ func FuzzRefs(f *testing.F) {
 	_, maint := testKeys(f)
 	k := refsKey{id: "rp", attempt: attempt{1}, generation: 2}
 	infos := []pack.Info{{ID: seal.PackID{1}, Frames: 9}, {ID: seal.PackID{2}, Frames: 8}}
-	s := refSet{}
+	s := newRefSet()
 	s.addAll(0, 9)
 	s.add(1, 3, 8)
 	data := encodeRefs(k, s, func(n uint32) pack.Info { return infos[n] }, maint)

@@ -82,7 +82,7 @@ func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats S
 	key := refsKey{id: s.id, attempt: rec.attempt}
 	set := encodeRefs(key, refs, s.r.v.index.Pack, s.r.maint)
 	if len(set) > maxSmall {
-		return nil, fault.New(fault.Limit, "the recovery point refers to %d packs, more than can be recorded", len(refs))
+		return nil, fault.New(fault.Limit, "the recovery point refers to %d packs, more than can be recorded", refs.packs())
 	}
 	if err := s.r.store.Put(ctx, key.name(), set); err != nil {
 		return nil, err

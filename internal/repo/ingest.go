@@ -60,7 +60,7 @@ type Session struct {
 	r     *Repository
 	s     *session
 	meta  Meta
-	scope refSet
+	scope *refSet
 
 	mu   sync.Mutex
 	dead error
@@ -94,9 +94,9 @@ func (r *Repository) Ingest(ctx context.Context, id string, meta Meta) (*Session
 }
 
 // scope returns what the newest recovery point of the same owner and resource refers to.
-func (r *Repository) scope(ctx context.Context, meta Meta) (refSet, error) {
+func (r *Repository) scope(ctx context.Context, meta Meta) (*refSet, error) {
 	if meta.ResourceARN == "" {
-		return refSet{}, nil
+		return newRefSet(), nil
 	}
 	recs, _, err := r.all(ctx)
 	if err != nil {
@@ -109,12 +109,12 @@ func (r *Repository) scope(ctx context.Context, meta Meta) (refSet, error) {
 		}
 	}
 	if newest == nil {
-		return refSet{}, nil
+		return newRefSet(), nil
 	}
 	refs, _, err := r.v.loadRefs(ctx, newest)
 	if err != nil {
 		if _, _, _, gone := r.live(ctx, newest.id); fault.Is(gone, fault.NotFound) {
-			return refSet{}, nil // forgotten and pruned meanwhile: everything is asked for, nothing is lost
+			return newRefSet(), nil // forgotten and pruned meanwhile: everything is asked for, nothing is lost
 		}
 	}
 	return refs, err

@@ -17,7 +17,7 @@ type pruning struct {
 
 	recs   []*record
 	points map[string]journaled
-	live   refSet
+	live   *refSet
 	slots  []uint32 // all packs when the look began
 }
 
@@ -49,7 +49,7 @@ func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, er
 		info := r.v.index.Pack(slot)
 		p.report.Packs++
 		p.report.StoredBytes += info.Size
-		if p.live[slot] == nil {
+		if p.live.bits(slot) == nil {
 			dead = append(dead, slot)
 			freed += info.Size
 		}
@@ -71,28 +71,6 @@ func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, er
 	}
 	err = p.tidy(ctx)
 	return p.report, err
-}
-
-// mark finds out what is needed.
-func (p *pruning) mark(ctx context.Context) (err error) {
-	if p.recs, p.points, err = p.r.all(ctx); err != nil {
-		return err
-	}
-	p.live = refSet{}
-	for _, rec := range p.recs {
-		refs, _, err := p.r.v.loadRefs(ctx, rec)
-		if err != nil {
-			return err
-		}
-		p.live.union(refs)
-		if _, ok := p.points[rec.id]; !ok && !p.o.DryRun {
-			// The commit's own note got lost in a crash.
-			if err := p.r.v.journal.committed(ctx, rec.id, rec.committed); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // sweep deletes what may be deleted. First the index forgets the packs, durably; then they go.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"maps"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,66 +17,6 @@ import (
 const refsMagic = "SRREFS\x00\x01"
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
-
-// refSet is a set of frames: for each pack, by its number in the index, one bit per frame.
-type refSet map[uint32][]byte
-
-// add marks one frame of a pack that has frames frames.
-func (s refSet) add(slot, frame, frames uint32) {
-	b := s[slot]
-	if b == nil {
-		b = make([]byte, (frames+7)/8)
-		s[slot] = b
-	}
-	b[frame/8] |= 1 << (frame % 8)
-}
-
-// addAll marks every frame of a pack.
-func (s refSet) addAll(slot, frames uint32) {
-	b := make([]byte, (frames+7)/8)
-	for i := range b {
-		b[i] = 0xff
-	}
-	if r := frames % 8; r != 0 {
-		b[len(b)-1] = 1<<r - 1
-	}
-	s[slot] = b
-}
-
-// union adds another set.
-func (s refSet) union(o refSet) {
-	for slot, b := range o {
-		mine := s[slot]
-		if mine == nil {
-			s[slot] = slices.Clone(b)
-			continue
-		}
-		for i := range b {
-			mine[i] |= b[i]
-		}
-	}
-}
-
-func (s refSet) has(slot, frame uint32) bool {
-	b := s[slot]
-	return b != nil && b[frame/8]&(1<<(frame%8)) != 0
-}
-
-// count returns how many frames of a pack are in the set.
-func (s refSet) count(slot uint32) (n int) {
-	for _, b := range s[slot] {
-		n += bits.OnesCount8(b)
-	}
-	return n
-}
-
-// total returns how many frames are in the set.
-func (s refSet) total() (n int64) {
-	for slot := range s {
-		n += int64(s.count(slot))
-	}
-	return n
-}
 
 // refsKey names one reference set.
 type refsKey struct {
@@ -103,8 +42,12 @@ func parseRefsName(name string) (k refsKey, ok bool) {
 }
 
 // encodeRefs makes the object of a reference set. Packs are named by their ids: the index's numbers live in memory only.
-func encodeRefs(k refsKey, s refSet, info func(uint32) pack.Info, maint *seal.Maint) []byte {
-	slots := slices.SortedFunc(maps.Keys(s), func(a, b uint32) int {
+func encodeRefs(k refsKey, s *refSet, info func(uint32) pack.Info, maint *seal.Maint) []byte {
+	packs := make([]uint32, 0, s.packs())
+	for slot := range s.all() {
+		packs = append(packs, slot)
+	}
+	slices.SortFunc(packs, func(a, b uint32) int {
 		x, y := info(a).ID, info(b).ID
 		return slices.Compare(x[:], y[:])
 	})
@@ -113,17 +56,18 @@ func encodeRefs(k refsKey, s refSet, info func(uint32) pack.Info, maint *seal.Ma
 	e.String(k.id)
 	e.Raw(k.attempt[:])
 	e.Uint(k.generation)
-	e.Uint(uint64(len(slots)))
-	for _, slot := range slots {
+	e.Uint(uint64(len(packs)))
+	for _, slot := range packs {
 		i := info(slot)
 		e.Raw(i.ID[:])
 		e.Uint(uint64(i.Frames))
-		if s.count(slot) == int(i.Frames) {
+		bits := s.bits(slot)
+		if countBits(bits) == int(i.Frames) {
 			e.B = append(e.B, 0) // all
 			continue
 		}
 		e.B = append(e.B, 1)
-		e.Raw(s[slot])
+		e.Raw(bits)
 	}
 	return maint.Wrap(k.name(), e.B)
 }
@@ -200,7 +144,7 @@ func (v *vault) readRefs(ctx context.Context, r *record) (k refsKey, data []byte
 
 // loadRefs reads the reference set of a recovery point. Every pack in it must be known: a set that names unknown packs is
 // either an old generation or belongs to a lost pack, and nothing may be concluded from it.
-func (v *vault) loadRefs(ctx context.Context, r *record) (refSet, refsKey, error) {
+func (v *vault) loadRefs(ctx context.Context, r *record) (*refSet, refsKey, error) {
 	k, data, err := v.readRefs(ctx, r)
 	if err != nil {
 		return nil, k, err
@@ -209,7 +153,7 @@ func (v *vault) loadRefs(ctx context.Context, r *record) (refSet, refsKey, error
 	if err != nil {
 		return nil, k, err
 	}
-	s := refSet{}
+	s := newRefSet()
 	for _, p := range lines {
 		slot, ok := v.index.Slot(p.pack)
 		if !ok || v.index.Pack(slot).Frames != p.frames {
@@ -218,7 +162,7 @@ func (v *vault) loadRefs(ctx context.Context, r *record) (refSet, refsKey, error
 		if p.bits == nil {
 			s.addAll(slot, p.frames)
 		} else {
-			s[slot] = slices.Clone(p.bits)
+			s.addBits(slot, p.frames, p.bits)
 		}
 	}
 	return s, k, nil

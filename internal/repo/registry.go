@@ -63,7 +63,7 @@ type vault struct {
 type pin struct {
 	v     *vault
 	start uint64
-	needs refSet // set when it commits
+	needs *refSet // set when it commits
 }
 
 // acquire returns the shared state of a vault, which the first caller loads.
@@ -150,7 +150,7 @@ func (p *pin) end() {
 	delete(v.pins, p)
 	maps.DeleteFunc(v.writing, func(_ seal.PackID, w *pin) bool { return w == p })
 	if v.touched != nil {
-		for slot := range p.needs {
+		for slot := range p.needs.all() {
 			v.touched[slot] = true
 		}
 	}
@@ -189,16 +189,16 @@ func (p *pin) sees(slot, _ uint32) bool {
 
 // keep makes sure that the packs of a set stay, for a commit record that is about to be written. It is the last moment at
 // which a pack can be saved, and it comes before the record.
-func (p *pin) keep(needs refSet) error {
+func (p *pin) keep(needs *refSet) error {
 	v := p.v
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for slot := range needs {
+	for slot := range needs.all() {
 		if v.deleting[slot] {
 			return fault.New(fault.Internal, "a pack that the recovery point needs is being deleted")
 		}
 	}
-	for slot := range needs {
+	for slot := range needs.all() {
 		delete(v.condemned, slot)
 	}
 	p.needs = needs
@@ -236,7 +236,7 @@ func (v *vault) condemn(candidates []uint32) {
 	for _, slot := range candidates {
 		needed := v.touched[slot]
 		for p := range v.pins {
-			needed = needed || p.needs[slot] != nil
+			needed = needed || p.needs.bits(slot) != nil
 		}
 		if _, already := v.condemned[slot]; !needed && !already {
 			v.condemned[slot] = v.epoch

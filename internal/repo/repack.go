@@ -35,7 +35,7 @@ func (p *pruning) repack(ctx context.Context) ([]uint32, error) {
 	w := newRunReader(p.r)
 	defer w.close()
 	for _, slot := range chosen {
-		frames := framesOf(p.live[slot])
+		frames := framesOf(p.live.bits(slot))
 		err := w.sealed(ctx, slot, frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
 			// Verified before it is sealed anew: damage must stay where a scrub finds it.
 			if _, err := p.r.unpack(d, frames[i], f, sealed, &w.s, w.codec); err != nil {
@@ -73,7 +73,7 @@ func (p *pruning) choose(ctx context.Context) (chosen []uint32, err error) {
 	var small []uint32
 	var total int64
 	for _, slot := range p.slots {
-		if p.live[slot] == nil {
+		if p.live.bits(slot) == nil {
 			continue
 		}
 		info := p.r.v.index.Pack(slot)
@@ -106,17 +106,6 @@ func (p *pruning) choose(ctx context.Context) (chosen []uint32, err error) {
 	return chosen, nil
 }
 
-func framesOf(bits []byte) (frames []uint32) {
-	for i, b := range bits {
-		for k := range 8 {
-			if b&(1<<k) != 0 {
-				frames = append(frames, uint32(8*i+k))
-			}
-		}
-	}
-	return frames
-}
-
 // destinations finds where the moved chunks are now.
 func (p *pruning) destinations(ctx context.Context, s *sink, moved map[framePlace]seal.Short) (map[framePlace]framePlace, error) {
 	own := map[uint32]bool{}
@@ -147,12 +136,12 @@ func (p *pruning) redirect(ctx context.Context, rec *record, chosen []uint32, to
 	}
 	changed := false
 	for _, slot := range chosen {
-		bits := refs[slot]
+		bits := refs.bits(slot)
 		if bits == nil {
 			continue
 		}
 		changed = true
-		delete(refs, slot)
+		refs.remove(slot)
 		for _, n := range framesOf(bits) {
 			t, ok := to[framePlace{slot, n}]
 			if !ok {

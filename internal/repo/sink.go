@@ -5,30 +5,48 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"strongroom/internal/repo/index"
 	"strongroom/internal/repo/pack"
 	"strongroom/internal/repo/seal"
 )
 
-// publishAt is how many new chunks wait at most before the index learns of them; it bounds the memory of a session.
-const publishAt = 1 << 16
+const (
+	// publishAt is how many new chunks wait at most before the index learns of them; it bounds the memory of a session.
+	publishAt = 1 << 16
 
-// maxShards is how many packs of one class a session fills at a time. Workers take whichever is free, so that sealing and
-// writing do not serialise them; a small session fills only one.
-const maxShards = 4
+	// maxShards is how many packs of one class a session fills at a time. Workers take whichever is free, so that sealing
+	// and writing do not serialise them; a small session fills only one.
+	maxShards = 4
+
+	// recordPart is how much of what a backup has stored may be unrecorded, as a divisor: a backup that is cut off and
+	// begun again stores that much again, and what is in the packs that it was filling. A whole pack always waits for none.
+	recordPart = 32
+)
 
 // sink stores the chunks of one session: it knows which are new, seals them into packs and gathers what the session
-// refers to. Its methods may be called concurrently, except finish and abort.
+// refers to. Its methods may be called concurrently, except checkpoint, finish and abort.
+//
+// Finished packs are made known to the index, and recorded by the keeper for a session that has one, on the way, so that a
+// session that is cut off goes on where it was (keeper.go). That happens on one goroutine beside the workers.
 type sink struct {
-	r   *Repository
-	pin *pin
+	r    *Repository
+	pin  *pin
+	keep *keeper // nil: nothing is recorded
 
 	mu      sync.Mutex
 	pending map[seal.Short]struct{} // new, not in the index yet
-	refs    refSet                  // chunks that were there already
+	refs    refSet                  // all chunks that the session refers to and the index has
+	proven  refSet                  // of refs, since the last checkpoint: chunks that were there already
 	entries []index.Entry           // of finished packs, not in the index yet
 	packs   []pack.Info
+	bytes   int64       // of packs
 	own     []pack.Info // all finished packs
+	fault   error       // of the goroutine beside the workers
+
+	publisher sync.Mutex // held by whoever makes packs known
+	recorded  int64      // bytes in packs that were published
 
 	shards map[byte][]*shard
 
@@ -44,12 +62,23 @@ type shard struct {
 }
 
 func (r *Repository) newSink(p *pin) *sink {
-	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: refSet{}, shards: map[byte][]*shard{}}
+	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: refSet{}, proven: refSet{}, shards: map[byte][]*shard{}}
 	for range min(r.workers, maxShards) {
 		s.shards[pack.ClassData] = append(s.shards[pack.ClassData], &shard{})
 	}
 	s.shards[pack.ClassMeta] = []*shard{{}}
 	return s
+}
+
+// refer notes that the session refers to a frame. The caller holds mu.
+func (s *sink) refer(slot, frame, frames uint32) {
+	if s.refs.has(slot, frame) {
+		return
+	}
+	s.refs.add(slot, frame, frames)
+	if s.keep.proves() {
+		s.proven.add(slot, frame, frames)
+	}
 }
 
 // known reports whether the repository has a chunk and notes that the session refers to it.
@@ -67,7 +96,7 @@ func (s *sink) known(ctx context.Context, id seal.Short) (bool, error) {
 	frames := s.r.v.index.Pack(e.Pack).Frames
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refs.add(e.Pack, e.Frame, frames)
+	s.refer(e.Pack, e.Frame, frames)
 	return true, nil
 }
 
@@ -111,10 +140,13 @@ func (s *sink) store(ctx context.Context, h seal.Hash, cid seal.CID, kind, alg b
 	s.newChunks.Add(1)
 	s.newBytes.Add(int64(ulen))
 	s.storedBytes.Add(int64(len(stored)))
-	if sh.w.Full() {
-		return s.close(ctx, sh)
+	if !sh.w.Full() {
+		return nil
 	}
-	return nil
+	if err := s.close(ctx, sh); err != nil {
+		return err
+	}
+	return s.publishSoon(ctx)
 }
 
 // lock locks the first shard that is free, preferring those in use.
@@ -128,7 +160,7 @@ func (s *sink) lock(shards []*shard) *shard {
 	return shards[0]
 }
 
-// close finishes a shard's pack, which the caller has locked, and lets the index know when enough has come together.
+// close finishes a shard's pack, which the caller has locked.
 func (s *sink) close(ctx context.Context, sh *shard) error {
 	w := sh.w
 	sh.w = nil
@@ -137,27 +169,75 @@ func (s *sink) close(ctx context.Context, sh *shard) error {
 		return err
 	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := uint32(len(s.packs))
 	s.packs = append(s.packs, info)
 	s.own = append(s.own, info)
+	s.bytes += info.Size
 	for _, e := range sh.entries {
 		e.Pack = n
 		s.entries = append(s.entries, e)
 	}
-	full := len(s.entries) >= publishAt
-	s.mu.Unlock()
 	sh.entries = sh.entries[:0]
-	if full {
-		return s.publish(ctx)
-	}
 	return nil
 }
 
-// publish hands the entries of finished packs to the index. The chunks stay pending until the index has them.
+// publishSoon has finished packs made known when enough has come together, beside the caller. It waits only when the
+// session would need too much memory otherwise.
+func (s *sink) publishSoon(ctx context.Context) error {
+	if s.due() && s.publisher.TryLock() {
+		go func() {
+			defer s.publisher.Unlock()
+			ctx := context.WithoutCancel(ctx) // one segment: an operation that ends waits for it
+			for s.due() {
+				if err := s.publish(ctx); err != nil {
+					s.fail(err)
+					return
+				}
+			}
+		}()
+	}
+	s.mu.Lock()
+	full, err := len(s.entries) >= publishAt, s.fault
+	s.mu.Unlock()
+	if full && err == nil {
+		s.publisher.Lock()
+		s.publisher.Unlock()
+		return s.failed()
+	}
+	return err
+}
+
+// due reports whether finished packs should be made known now.
+func (s *sink) due() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault != nil || len(s.packs) == 0 {
+		return false
+	}
+	return len(s.entries) >= publishAt || s.keep.eager() && s.bytes*recordPart >= s.recorded
+}
+
+func (s *sink) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fault == nil {
+		s.fault = err
+	}
+}
+
+func (s *sink) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fault
+}
+
+// publish hands the entries of finished packs to the index. The chunks stay pending until the index has them. The caller
+// holds publisher.
 func (s *sink) publish(ctx context.Context) error {
 	s.mu.Lock()
-	entries, packs := s.entries, s.packs
-	s.entries, s.packs = nil, nil
+	entries, packs, bytes := s.entries, s.packs, s.bytes
+	s.entries, s.packs, s.bytes = nil, nil, 0
 	s.mu.Unlock()
 	if len(packs) == 0 {
 		return nil
@@ -174,19 +254,24 @@ func (s *sink) publish(ctx context.Context) error {
 		slots[i] = slot
 	}
 	s.mu.Lock() // not while asking the index, which asks us in accepted
-	defer s.mu.Unlock()
 	for _, e := range entries {
 		delete(s.pending, e.ID)
 	}
 	for i, p := range packs {
 		s.refs.addAll(slots[i], p.Frames) // all that the session stored counts as needed by it
 	}
-	return nil
+	s.recorded += bytes
+	s.mu.Unlock()
+	s.keep.published(slots, packs)
+	if !s.keep.eager() {
+		return nil
+	}
+	return s.keep.record(ctx, nil)
 }
 
-// accepted reports whether the session has stored a chunk or proved that it has it, or scope (another recovery point's
-// references) contains it; then it notes that the session refers to it.
-func (s *sink) accepted(ctx context.Context, id seal.Short, scope refSet) (bool, error) {
+// accepted reports whether the session has stored a chunk or proved that it has it, or one of the scopes (frames that it
+// may refer to) contains it; then it notes that the session refers to it.
+func (s *sink) accepted(ctx context.Context, id seal.Short, scopes ...refSet) (bool, error) {
 	s.mu.Lock()
 	_, mine := s.pending[id]
 	s.mu.Unlock()
@@ -197,9 +282,14 @@ func (s *sink) accepted(ctx context.Context, id seal.Short, scope refSet) (bool,
 		if !s.pin.sees(slot, frame) {
 			return false
 		}
+		for _, scope := range scopes {
+			if scope.has(slot, frame) {
+				return true
+			}
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return s.refs.has(slot, frame) || scope.has(slot, frame)
+		return s.refs.has(slot, frame)
 	})
 	if err != nil || !ok {
 		return false, err
@@ -207,25 +297,69 @@ func (s *sink) accepted(ctx context.Context, id seal.Short, scope refSet) (bool,
 	frames := s.r.v.index.Pack(e.Pack).Frames
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.refs.add(e.Pack, e.Frame, frames)
+	s.refer(e.Pack, e.Frame, frames)
 	return true, nil
+}
+
+// checkpoint begins new packs and has the old ones completed, made known and recorded beside the caller, with everything
+// that the session has proved until now. Nothing may be stored meanwhile; it takes no longer than the last checkpoint needs
+// to end.
+func (s *sink) checkpoint(ctx context.Context) error {
+	s.publisher.Lock()
+	if err := s.failed(); err != nil {
+		s.publisher.Unlock()
+		return err
+	}
+	var old []*shard
+	for _, shards := range s.shards {
+		for _, sh := range shards {
+			sh.mu.Lock()
+			if sh.w != nil {
+				old = append(old, &shard{w: sh.w, entries: sh.entries})
+				sh.w, sh.entries = nil, nil
+			}
+			sh.mu.Unlock()
+		}
+	}
+	s.mu.Lock()
+	proven := s.proven
+	s.proven = refSet{}
+	s.mu.Unlock()
+	go func() {
+		defer s.publisher.Unlock()
+		if err := s.complete(context.WithoutCancel(ctx), old, proven); err != nil {
+			s.fail(err)
+		}
+	}()
+	return nil
+}
+
+// complete ends a checkpoint. The caller holds publisher.
+func (s *sink) complete(ctx context.Context, old []*shard, proven refSet) error {
+	var g errgroup.Group
+	for _, sh := range old {
+		g.Go(func() error { return s.close(ctx, sh) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := s.publish(ctx); err != nil {
+		return err
+	}
+	return s.keep.record(ctx, proven)
 }
 
 // finish makes everything durable and returns what the session refers to: the chunks that were there and all it stored.
 func (s *sink) finish(ctx context.Context) (refSet, error) {
-	for _, shards := range s.shards {
-		for _, sh := range shards {
-			sh.mu.Lock()
-			var err error
-			if sh.w != nil {
-				err = s.close(ctx, sh)
-			}
-			sh.mu.Unlock()
-			if err != nil {
-				return nil, err
-			}
-		}
+	if err := s.closeAll(ctx, 0); err != nil {
+		return nil, err
 	}
+	s.publisher.Lock()
+	defer s.publisher.Unlock()
+	if err := s.failed(); err != nil {
+		return nil, err
+	}
+	s.keep.quiet() // the commit comes next
 	if err := s.publish(ctx); err != nil {
 		return nil, err
 	}
@@ -236,8 +370,28 @@ func (s *sink) finish(ctx context.Context) (refSet, error) {
 	return s.refs, nil
 }
 
-// abort gives up the packs that are being filled. Finished ones stay as garbage, and as a head start for a retry.
+// closeAll finishes the packs that have at least so many bytes.
+func (s *sink) closeAll(ctx context.Context, least int64) error {
+	for _, shards := range s.shards {
+		for _, sh := range shards {
+			sh.mu.Lock()
+			var err error
+			if sh.w != nil && sh.w.Size() >= least {
+				err = s.close(ctx, sh)
+			}
+			sh.mu.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// abort gives up the packs that are being filled. Finished ones stay: as garbage, or recorded, as a head start for a retry.
 func (s *sink) abort() {
+	s.publisher.Lock()
+	defer s.publisher.Unlock()
 	for _, shards := range s.shards {
 		for _, sh := range shards {
 			sh.mu.Lock()

@@ -2,8 +2,6 @@ package repo
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -14,7 +12,7 @@ import (
 
 // content reads every frame that the gathered reference sets name.
 func (c *checking) content(ctx context.Context, progress func(Progress)) error {
-	union := refSet{}
+	union := newRefSet()
 	for _, refs := range c.refs {
 		union.union(refs)
 	}
@@ -37,8 +35,8 @@ func (c *checking) content(ctx context.Context, progress func(Progress)) error {
 	}
 	g.Go(func() error {
 		defer close(runs)
-		for _, slot := range slices.Sorted(maps.Keys(union)) {
-			for frames := framesOf(union[slot]); len(frames) > 0; {
+		for slot, bits := range union.all() {
+			for frames := framesOf(bits); len(frames) > 0; {
 				k := min(16, len(frames))
 				if err := send(gctx, runs, run{slot: slot, frames: frames[:k]}); err != nil {
 					return err
