@@ -9,7 +9,8 @@
 // complete groups can be recovered. The end serves a scrub without the customer's key. Lengths of chunks appear in
 // ciphertext only, and the footer is padded so that the pack's size says little about what is in it.
 //
-// A pack is sealed under a key of its own. It is never changed. Start with Writer and Dir; docs/FORMAT.md has the bytes.
+// A pack is sealed under a key of its own. It is never changed. A frame that moves into another pack is not sealed anew: the
+// directory there says where it comes from. Start with Writer and Dir; docs/FORMAT.md has the bytes.
 package pack
 
 import (
@@ -39,6 +40,8 @@ const (
 	headerSize = 4096
 	endSize    = 128
 	entrySize  = 48
+	originSize = 48
+	footGroup  = 24      // a group's line in the footer
 	groupSize  = 8 << 20 // a group is closed when it has reached this
 	align      = 4096
 	trailerLen = 64
@@ -151,30 +154,51 @@ func partAAD(p seal.Part, headerSum [32]byte, group, first uint32, off int64) []
 	return binary.LittleEndian.AppendUint64(b, uint64(off))
 }
 
-// entry is one line of a directory.
+// entry is one line of a directory. Where the frame lies follows from the lengths of those before it.
 type entry struct {
 	hash      seal.Hash
-	off       uint32 // from the beginning of the group
+	number    uint32 // under which it was sealed: its own in this pack, or the one that it had where it comes from
 	clen      uint32 // sealed length
 	ulen      uint32
 	kind, alg byte
+	origin    uint16 // 0: sealed for this pack; else the line of the group's table of origins, counted from 1
 }
 
 func (e *entry) append(b []byte) []byte {
 	b = append(b, e.hash[:]...)
-	b = binary.LittleEndian.AppendUint32(b, e.off)
+	b = binary.LittleEndian.AppendUint32(b, e.number)
 	b = binary.LittleEndian.AppendUint32(b, e.clen)
 	b = binary.LittleEndian.AppendUint32(b, e.ulen)
-	return append(b, e.kind, e.alg, 0, 0)
+	b = append(b, e.kind, e.alg)
+	return binary.LittleEndian.AppendUint16(b, e.origin)
 }
 
 func decodeEntry(b []byte) (e entry) {
 	copy(e.hash[:], b)
-	e.off = binary.LittleEndian.Uint32(b[32:])
+	e.number = binary.LittleEndian.Uint32(b[32:])
 	e.clen = binary.LittleEndian.Uint32(b[36:])
 	e.ulen = binary.LittleEndian.Uint32(b[40:])
 	e.kind, e.alg = b[44], b[45]
+	e.origin = binary.LittleEndian.Uint16(b[46:])
 	return e
+}
+
+// origin names the pack that a frame was sealed for. A frame that is moved into another pack keeps its bytes, and with them
+// the key and the number of its nonce.
+type origin struct {
+	id   seal.PackID
+	salt [32]byte
+}
+
+func (o *origin) append(b []byte) []byte {
+	b = append(b, o.id[:]...)
+	return append(b, o.salt[:]...)
+}
+
+func decodeOrigin(b []byte) (o origin) {
+	copy(o.id[:], b)
+	copy(o.salt[:], b[16:])
+	return o
 }
 
 func alignUp(n int64) int64 { return (n + align - 1) &^ (align - 1) }

@@ -160,9 +160,14 @@ func TestPaddingHidesTheSize(t *testing.T) {
 
 func FuzzDirectory(f *testing.F) {
 	root, maint := keys(f)
-	for _, n := range []int{1, 3, 900} {
+	for _, n := range []int{1, 3, 900, -20} {
 		s := mem.New()
-		info := write(f, s, n)
+		var info Info
+		if n > 0 {
+			info = write(f, s, n)
+		} else { // moved frames
+			info = move(f, s, write(f, s, -n), write(f, s, -n))
+		}
 		d, err := ReadDir(context.Background(), s, root, maint, info)
 		if err != nil {
 			f.Fatal(err)

@@ -25,17 +25,26 @@ type Writer struct {
 	off        int64 // in the object
 	groupStart int64
 	groupFirst uint32
+	frames     uint32
 	groups     []group
-	dir        []byte // entries of all frames
+	dirs       []byte // directories of the groups that are closed
+	entries    []byte // of the open group
+	origins    []origin
+	lines      map[origin]uint16 // in origins, counted from 1
 	aad        []byte
 	plain      int64
 }
 
 type group struct {
-	start  int64
-	first  uint32
-	frames uint32
+	start   int64
+	first   uint32
+	frames  uint32
+	origins uint32
+	homes   []*home // of a reader
 }
+
+// directory returns the size of the group's directory.
+func (g *group) directory() int64 { return int64(g.origins)*originSize + int64(g.frames)*entrySize }
 
 // NewWriter begins a pack of a class under a fresh key.
 func NewWriter(ctx context.Context, store blob.Store, root *seal.Root, maint *seal.Maint, class byte) (*Writer, error) {
@@ -66,7 +75,7 @@ func (w *Writer) ID() seal.PackID { return w.head.id }
 func (w *Writer) Size() int64 { return w.off }
 
 // Frames returns how many frames it has so far.
-func (w *Writer) Frames() uint32 { return uint32(len(w.dir) / entrySize) }
+func (w *Writer) Frames() uint32 { return w.frames }
 
 // Full reports whether the pack should be closed before more is appended.
 func (w *Writer) Full() bool { return w.off >= Target || w.Frames() >= MaxFrames }
@@ -84,18 +93,49 @@ func (w *Writer) write(p []byte) error {
 // memory to reuse for sealing.
 func (w *Writer) Append(hash seal.Hash, cid seal.CID, kind, alg byte, ulen int, stored []byte, scratch *[]byte) (uint32, error) {
 	n := w.Frames()
-	if n >= MaxFrames {
-		return 0, fault.New(fault.Internal, "pack %s is full", w.head.id)
-	}
 	w.aad = frameAAD(w.aad, kind, alg, uint32(ulen), cid)
 	sealed := w.key.Seal((*scratch)[:0], stored, w.aad, seal.Frame, n)
 	*scratch = sealed
-	e := entry{hash: hash, off: uint32(w.off - w.groupStart), clen: uint32(len(sealed)), ulen: uint32(ulen), kind: kind, alg: alg}
+	return w.append(entry{hash: hash, number: n, clen: uint32(len(sealed)), ulen: uint32(ulen), kind: kind, alg: alg}, sealed)
+}
+
+// Move takes over a frame of another pack as it is sealed there, and returns its number here. The caller has made sure that
+// sealed is what the directory d describes as f: a frame that does not open would be damage under a digest that says it is
+// sound.
+func (w *Writer) Move(d *Dir, f Frame, sealed []byte) (uint32, error) {
+	if len(sealed) != f.Len {
+		return 0, fault.New(fault.Internal, "a frame of %d bytes is moved with %d", f.Len, len(sealed))
+	}
+	from := d.self()
+	if f.home != nil {
+		from = f.home.origin
+	}
+	if from.id == w.head.id {
+		return 0, fault.New(fault.Internal, "a frame is moved into the pack that it comes from")
+	}
+	line, ok := w.lines[from]
+	if !ok {
+		if w.lines == nil {
+			w.lines = map[origin]uint16{}
+		}
+		w.origins = append(w.origins, from)
+		line = uint16(len(w.origins))
+		w.lines[from] = line
+	}
+	return w.append(entry{hash: f.Hash, number: f.number, clen: uint32(len(sealed)), ulen: uint32(f.Size), kind: f.Kind, alg: f.Alg, origin: line}, sealed)
+}
+
+func (w *Writer) append(e entry, sealed []byte) (uint32, error) {
+	n := w.frames
+	if n >= MaxFrames {
+		return 0, fault.New(fault.Internal, "pack %s is full", w.head.id)
+	}
 	if err := w.write(sealed); err != nil {
 		return 0, err
 	}
-	w.dir = e.append(w.dir)
-	w.plain += int64(ulen)
+	w.entries = e.append(w.entries)
+	w.frames++
+	w.plain += int64(e.ulen)
 	if w.off-w.groupStart >= groupSize {
 		return n, w.closeGroup()
 	}
@@ -104,14 +144,21 @@ func (w *Writer) Append(hash seal.Hash, cid seal.CID, kind, alg byte, ulen int, 
 
 // closeGroup writes the directory and the trailer of the frames since the last one.
 func (w *Writer) closeGroup() error {
-	g := group{start: w.groupStart, first: w.groupFirst, frames: w.Frames() - w.groupFirst}
+	g := group{start: w.groupStart, first: w.groupFirst, frames: w.frames - w.groupFirst, origins: uint32(len(w.origins))}
 	if g.frames == 0 {
 		return nil
 	}
 	no := uint32(len(w.groups))
 	dirOff := w.off
+	began := len(w.dirs)
+	for _, o := range w.origins {
+		w.dirs = o.append(w.dirs)
+	}
+	w.dirs = append(w.dirs, w.entries...)
+	w.entries, w.origins = w.entries[:0], w.origins[:0]
+	clear(w.lines)
 	aad := partAAD(seal.Directory, w.sum, no, g.first, g.start)
-	sealed := w.key.Seal(nil, w.dir[int(g.first)*entrySize:], aad, seal.Directory, no)
+	sealed := w.key.Seal(nil, w.dirs[began:], aad, seal.Directory, no)
 	if err := w.write(sealed); err != nil {
 		return err
 	}
@@ -127,7 +174,8 @@ func (w *Writer) closeGroup() error {
 	t = binary.LittleEndian.AppendUint64(t, uint64(g.start))
 	t = binary.LittleEndian.AppendUint64(t, uint64(dirOff))
 	t = binary.LittleEndian.AppendUint64(t, uint64(end))
-	t = append(t, make([]byte, 8)...)
+	t = binary.LittleEndian.AppendUint32(t, g.origins)
+	t = append(t, make([]byte, 4)...)
 	if err := w.write(w.key.Seal(nil, t, partAAD(seal.Trailer, w.sum, no, g.first, g.start), seal.Trailer, no)); err != nil {
 		return err
 	}
@@ -143,17 +191,19 @@ func (w *Writer) Close(ctx context.Context) (Info, error) {
 		return Info{}, err
 	}
 	info := Info{ID: w.head.id, Class: w.head.class, Frames: w.Frames(), FooterOff: w.off}
-	f := make([]byte, 0, 24+len(w.groups)*16+len(w.dir))
+	f := make([]byte, 0, 24+len(w.groups)*footGroup+len(w.dirs))
 	f = binary.LittleEndian.AppendUint32(f, uint32(len(w.groups)))
 	f = binary.LittleEndian.AppendUint32(f, w.Frames())
 	f = binary.LittleEndian.AppendUint64(f, uint64(w.plain))
-	f = append(f, make([]byte, 8)...) // provenance, reserved
+	f = append(f, make([]byte, 8)...) // reserved
 	for _, g := range w.groups {
 		f = binary.LittleEndian.AppendUint64(f, uint64(g.start))
 		f = binary.LittleEndian.AppendUint32(f, g.first)
 		f = binary.LittleEndian.AppendUint32(f, g.frames)
+		f = binary.LittleEndian.AppendUint32(f, g.origins)
+		f = append(f, make([]byte, 4)...)
 	}
-	f = append(f, w.dir...)
+	f = append(f, w.dirs...)
 	info.Size = alignUp(padded(w.off + int64(len(f)) + seal.Overhead + endSize))
 	f = append(f, make([]byte, info.Size-endSize-seal.Overhead-w.off-int64(len(f)))...)
 	aad := partAAD(seal.Footer, w.sum, 0, w.Frames(), w.off)
