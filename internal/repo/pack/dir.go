@@ -23,6 +23,7 @@ type Dir struct {
 	raw    []byte   // entries
 	starts []uint32 // of each frame, in its group
 	homes  []*home  // where frames come from, each pack once
+	damage error    // why it had to be salvaged
 }
 
 // home is another pack under whose key frames of this one are sealed.
@@ -189,9 +190,12 @@ func (d *Dir) Bytes() int {
 	return len(d.raw) + 4*len(d.starts) + 24*len(d.groups) + 800*len(d.homes) + 400
 }
 
-// Frame describes frame n, which must be less than Frames.
+// Frame describes frame n, which must be less than Frames. The zero Frame stands for one of which nothing is known, see Has.
 func (d *Dir) Frame(n uint32) Frame {
 	e := decodeEntry(d.raw[int(n)*entrySize:])
+	if e.kind == 0 {
+		return Frame{}
+	}
 	lo, hi := 0, len(d.groups)
 	for hi-lo > 1 {
 		if mid := (lo + hi) / 2; d.groups[mid].first <= n {

@@ -41,6 +41,7 @@ type group struct {
 	frames  uint32
 	origins uint32
 	homes   []*home // of a reader
+	end     int64   // of a reader that had to look for it
 }
 
 // directory returns the size of the group's directory.
