@@ -66,6 +66,14 @@ type Cleaner interface {
 	Clean(ctx context.Context) (removed int, err error)
 }
 
+// Reserver is implemented by stores that can run out of space.
+type Reserver interface {
+	// Reserve keeps n bytes free for what frees space: nothing else is written there. It does nothing if as much is kept
+	// already. 0 gives the space back; whoever has a full store and must write to make room does that, and reserves anew
+	// afterwards. fault.Limit: there is not as much space.
+	Reserve(ctx context.Context, n int64) error
+}
+
 // MaxName bounds the length of an object's name.
 const MaxName = 512
 

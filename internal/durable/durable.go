@@ -4,8 +4,8 @@
 // is synced, because the name is the directory's data. A sync that failed is never repeated on the same file: the kernel
 // may have dropped the dirty pages and report success the second time. The file is given up instead.
 //
-// It is not a file system abstraction and has no failpoints: faults are injected one level up, at objects (blob/wrap).
-// Start with WriteFile (replace) and Publish (create once).
+// FS is what it takes of a file system, so that all of this can be proved on one that loses power or fails (blob/crashfs).
+// Start with WriteFile (replace) and Volume.Publish (create once).
 package durable
 
 import (
@@ -17,54 +17,10 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // TempPrefix begins the names of files that are being written. What carries it after a crash is garbage.
 const TempPrefix = ".tmp-"
-
-// WriteFile makes path hold data, atomically: after a crash it holds either the old or the new content, whole. When it
-// returns nil, the new content is durable. The directory must exist.
-func WriteFile(path string, data []byte, perm fs.FileMode) error {
-	tmp, err := writeTemp(path, data, perm)
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	return SyncDir(filepath.Dir(path))
-}
-
-// CreateFile is WriteFile for a file that must not exist yet: fs.ErrExist when it does.
-func CreateFile(path string, data []byte, perm fs.FileMode) error {
-	tmp, err := writeTemp(path, data, perm)
-	if err != nil {
-		return err
-	}
-	return Publish(tmp, path)
-}
-
-func writeTemp(path string, data []byte, perm fs.FileMode) (string, error) {
-	tmp := TempName(filepath.Dir(path))
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL|syscall.O_CLOEXEC, perm)
-	if err != nil {
-		return "", err
-	}
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return "", fmt.Errorf("write %s: %w", path, err)
-	}
-	return tmp, nil
-}
 
 // TempName returns a fresh name for a temporary file in dir.
 func TempName(dir string) string {
@@ -73,47 +29,99 @@ func TempName(dir string) string {
 	return filepath.Join(dir, TempPrefix+hex.EncodeToString(b[:]))
 }
 
+// Volume writes durably to a file system. Safe for concurrent use.
+type Volume struct{ FS }
+
+// system is where the functions of this package write.
+func system() Volume { return Volume{System{}} }
+
+// WriteFile is Volume.WriteFile on the operating system's file system.
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return system().WriteFile(path, data, perm)
+}
+
+// CreateFile is Volume.CreateFile on the operating system's file system.
+func CreateFile(path string, data []byte, perm fs.FileMode) error {
+	return system().CreateFile(path, data, perm)
+}
+
+// SyncDir is Volume.SyncDir on the operating system's file system.
+func SyncDir(dir string) error { return system().SyncDir(dir) }
+
+// MkdirAll is Volume.MkdirAll on the operating system's file system.
+func MkdirAll(dir string, perm fs.FileMode) error { return system().MkdirAll(dir, perm) }
+
+// Remove is Volume.Remove on the operating system's file system.
+func Remove(path string) error { return system().Remove(path) }
+
+// WriteFile makes path hold data, atomically: after a crash it holds either the old or the new content, whole. When it
+// returns nil, the new content is durable. The directory must exist.
+func (v Volume) WriteFile(path string, data []byte, perm fs.FileMode) error {
+	tmp, err := v.writeTemp(path, data, perm)
+	if err != nil {
+		return err
+	}
+	if err := v.Rename(tmp, path); err != nil {
+		v.Unlink(tmp)
+		return err
+	}
+	return v.SyncDir(filepath.Dir(path))
+}
+
+// CreateFile is WriteFile for a file that must not exist yet: fs.ErrExist when it does.
+func (v Volume) CreateFile(path string, data []byte, perm fs.FileMode) error {
+	tmp, err := v.writeTemp(path, data, perm)
+	if err != nil {
+		return err
+	}
+	return v.Publish(tmp, path)
+}
+
+func (v Volume) writeTemp(path string, data []byte, perm fs.FileMode) (string, error) {
+	tmp := TempName(filepath.Dir(path))
+	f, err := v.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return "", err
+	}
+	if _, err = f.WriteAt(data, 0); err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		v.Unlink(tmp)
+		return "", fmt.Errorf("write %s: %w", path, err)
+	}
+	return tmp, nil
+}
+
 // Publish gives a synced temporary file its name and makes the name durable. It never replaces: fs.ErrExist when path
 // exists. The temporary file is gone afterwards in any case. A name that could not be made durable is taken back, so that
 // nobody finds it and builds on it; whether it is there after power loss is unknown.
-func Publish(tmp, path string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, tmp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.ENOTSUP) {
-		// The file system cannot rename without replacing. A second link fails when the name exists, too.
-		if err = os.Link(tmp, path); err == nil {
-			err = os.Remove(tmp)
-		}
-	}
-	if err != nil {
-		os.Remove(tmp)
+func (v Volume) Publish(tmp, path string) error {
+	if err := v.RenameNew(tmp, path); err != nil {
+		v.Unlink(tmp)
 		return fmt.Errorf("publish %s: %w", path, err)
 	}
-	if err := SyncDir(filepath.Dir(path)); err != nil {
-		os.Remove(path)
+	if err := v.SyncDir(filepath.Dir(path)); err != nil {
+		v.Unlink(path)
 		return err
 	}
 	return nil
 }
 
 // SyncDir makes the names in dir durable.
-func SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	if cerr := d.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+func (v Volume) SyncDir(dir string) error {
+	if err := v.FS.SyncDir(dir); err != nil {
 		return fmt.Errorf("sync directory %s: %w", dir, err)
 	}
 	return nil
 }
 
 // MkdirAll creates dir and its missing parents, and makes their names durable.
-func MkdirAll(dir string, perm fs.FileMode) error {
-	if info, err := os.Stat(dir); err == nil {
+func (v Volume) MkdirAll(dir string, perm fs.FileMode) error {
+	if info, err := v.Stat(dir); err == nil {
 		if !info.IsDir() {
 			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 		}
@@ -121,24 +129,24 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := MkdirAll(parent, perm); err != nil {
+		if err := v.MkdirAll(parent, perm); err != nil {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := v.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := SyncDir(parent); err != nil {
-		os.Remove(dir) // the next attempt must not take it for durable; fails if somebody uses it already
+	if err := v.SyncDir(parent); err != nil {
+		v.Unlink(dir) // the next attempt must not take it for durable; fails if somebody uses it already
 		return err
 	}
 	return nil
 }
 
 // Remove deletes a file and makes its absence durable.
-func Remove(path string) error {
-	if err := os.Remove(path); err != nil {
+func (v Volume) Remove(path string) error {
+	if err := v.Unlink(path); err != nil {
 		return err
 	}
-	return SyncDir(filepath.Dir(path))
+	return v.SyncDir(filepath.Dir(path))
 }

@@ -4,9 +4,14 @@
 // and of the machine's memory on caching what nobody reads again. Where the file system refuses that, ordinary writes do.
 //
 // Files that are being written live in the directory ".tmp", each locked by its writer; after a crash they are garbage
-// that Clean removes. Nothing else in the directory is ever changed or removed by itself.
+// that Clean removes. The file ".reserve" keeps space free for what frees space. Nothing else in the directory is ever
+// changed or removed by itself.
 //
-// Start with Open; writing is in writer.go.
+// A sync that failed is never repeated. A file whose content could not be synced is given up: the writer's Commit fails, and
+// whoever wants the object writes it anew. When a directory could not be synced, nobody can tell any more which names the
+// disk has: the store is suspect and takes no changes until it is opened again. What was acknowledged before stays readable.
+//
+// Start with Open; writing is in writer.go, the names of files in names.go, space in space.go.
 package disk
 
 import (
@@ -20,6 +25,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -38,26 +44,36 @@ const (
 
 // Store is a directory of objects. Safe for concurrent use, also by several Stores on one directory.
 type Store struct {
+	fs      durable.Volume
 	dir     string
 	buffers chan *[]byte // idle ones, of pieceSize, aligned
 	direct  bool         // the file system takes direct I/O
-
-	mu   sync.Mutex
-	made map[string]bool // directories known to exist durably
+	names   names
+	suspect atomic.Pointer[fault.Error] // why nothing may be changed any more
+	space   space
 }
 
 // Open returns the store in dir, which is created if it does not exist.
-func Open(dir string) (*Store, error) {
+func Open(dir string) (*Store, error) { return OpenOn(durable.System{}, dir) }
+
+// OpenOn is Open on a file system that is not the operating system's.
+func OpenOn(fsys durable.FS, dir string) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := durable.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", dir, err)
+	s := newStore(fsys, dir)
+	if err := s.fs.MkdirAll(filepath.Join(dir, tempDir), 0o700); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", dir, s.explain(err))
 	}
-	s := &Store{dir: dir, made: map[string]bool{}, buffers: make(chan *[]byte, maxIdle)}
-	s.direct = takesDirect(filepath.Join(dir, tempDir))
+	s.direct = s.takesDirect(filepath.Join(dir, tempDir))
 	return s, nil
+}
+
+func newStore(fsys durable.FS, dir string) *Store {
+	s := &Store{fs: durable.Volume{FS: fsys}, dir: dir, buffers: make(chan *[]byte, maxIdle)}
+	s.names.init(s)
+	return s
 }
 
 // buffer and release lend buffers. A few idle ones are kept, because memory that is touched for the first time is slow.
@@ -79,13 +95,13 @@ func (s *Store) release(b *[]byte) {
 }
 
 // takesDirect tries whether a file of the directory can be opened for direct I/O.
-func takesDirect(dir string) bool {
+func (s *Store) takesDirect(dir string) bool {
 	name := durable.TempName(dir)
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_DIRECT|syscall.O_CLOEXEC, 0o600)
+	f, err := s.fs.Open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_DIRECT, 0o600)
 	if err == nil {
 		f.Close()
 	}
-	os.Remove(name)
+	s.fs.Unlink(name)
 	return err == nil
 }
 
@@ -94,34 +110,6 @@ func (s *Store) path(name string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(s.dir, filepath.FromSlash(name)), nil
-}
-
-// ensureDir makes the directory of an object, durably.
-func (s *Store) ensureDir(path string) error {
-	dir := filepath.Dir(path)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.made[dir] {
-		return nil
-	}
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	s.made[dir] = true
-	return nil
-}
-
-// Put implements blob.Store.
-func (s *Store) Put(ctx context.Context, name string, data []byte) error {
-	w, err := s.Create(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer w.Abort()
-	if _, err := w.Write(data); err != nil {
-		return err
-	}
-	return w.Commit(ctx)
 }
 
 // ReadAt implements blob.Store. Large aligned reads bypass the page cache.
@@ -133,13 +121,13 @@ func (s *Store) ReadAt(ctx context.Context, name string, p []byte, off int64) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	flags := os.O_RDONLY | syscall.O_CLOEXEC | unix.O_NOATIME
+	flags := os.O_RDONLY | unix.O_NOATIME
 	if s.direct && len(p) >= directRead && off%durable.BlockSize == 0 && durable.Aligned(p) {
 		flags |= unix.O_DIRECT
 	}
-	f, err := os.OpenFile(path, flags, 0)
+	f, err := s.fs.Open(path, flags, 0)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL) {
-		f, err = os.Open(path)
+		f, err = s.fs.Open(path, os.O_RDONLY, 0)
 	}
 	if err != nil {
 		return s.missing(name, err)
@@ -168,7 +156,7 @@ func (s *Store) Stat(_ context.Context, name string) (blob.Info, error) {
 	if err != nil {
 		return blob.Info{}, err
 	}
-	info, err := os.Lstat(path)
+	info, err := s.fs.Lstat(path)
 	if err != nil {
 		return blob.Info{}, s.missing(name, err)
 	}
@@ -192,7 +180,7 @@ func (s *Store) list(ctx context.Context, dir, prefix string, fn func(blob.Info)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(filepath.Join(s.dir, filepath.FromSlash(dir)))
+	entries, err := s.fs.ReadDir(filepath.Join(s.dir, filepath.FromSlash(dir)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -237,25 +225,13 @@ func (s *Store) list(ctx context.Context, dir, prefix string, fn func(blob.Info)
 	return nil
 }
 
-// Delete implements blob.Store.
-func (s *Store) Delete(_ context.Context, name string) error {
-	path, err := s.path(name)
-	if err != nil {
-		return err
-	}
-	if err := durable.Remove(path); err != nil {
-		return s.missing(name, err)
-	}
-	return nil
-}
-
 // Acquire implements blob.Exclusive with a lock that the kernel drops when the process ends.
 func (s *Store) Acquire(context.Context) (release func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
+	f, err := s.fs.Open(filepath.Join(s.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, s.explain(err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := f.Lock(false); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fault.New(fault.Unavailable, "the store %s is in use by another process or registry", s.dir)
@@ -269,28 +245,10 @@ func (s *Store) Acquire(context.Context) (release func(), err error) {
 	return sync.OnceFunc(func() { f.Close() }), nil
 }
 
-// settle makes the names durable that can be seen. A process that was killed may have given one and not synced it; what is
-// built on it from now on would be lost with it when the power fails. One level is enough: what lies deeper is referred to
-// by objects that were written after it was durable.
-func (s *Store) settle() error {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			if err := durable.SyncDir(filepath.Join(s.dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return durable.SyncDir(s.dir)
-}
-
 // Clean implements blob.Cleaner.
 func (s *Store) Clean(ctx context.Context) (removed int, err error) {
 	dir := filepath.Join(s.dir, tempDir)
-	entries, err := os.ReadDir(dir)
+	entries, err := s.fs.ReadDir(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -301,12 +259,13 @@ func (s *Store) Clean(ctx context.Context) (removed int, err error) {
 		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), durable.TempPrefix) {
 			continue
 		}
-		f, err := os.Open(filepath.Join(dir, e.Name()))
+		path := filepath.Join(dir, e.Name())
+		f, err := s.fs.Open(path, os.O_RDONLY, 0)
 		if err != nil {
 			continue // published or removed meanwhile
 		}
 		// A living writer holds the lock.
-		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && os.Remove(f.Name()) == nil {
+		if f.Lock(false) == nil && s.fs.Unlink(path) == nil {
 			removed++
 		}
 		f.Close()

@@ -12,6 +12,7 @@ import (
 
 	"strongroom/internal/blob"
 	"strongroom/internal/blob/blobtest"
+	"strongroom/internal/blob/crashfs"
 	"strongroom/internal/durable"
 )
 
@@ -19,6 +20,17 @@ func TestContract(t *testing.T) {
 	t.Parallel()
 	blobtest.Run(t, func(t *testing.T) blob.Store {
 		s, err := Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	})
+}
+
+func TestContractOnAFileSystemInMemory(t *testing.T) {
+	t.Parallel()
+	blobtest.Run(t, func(t *testing.T) blob.Store {
+		s, err := OpenOn(crashfs.New("/vaults/one"), "/vaults/one")
 		if err != nil {
 			t.Fatal(err)
 		}

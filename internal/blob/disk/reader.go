@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"strongroom/internal/blob"
+	"strongroom/internal/durable"
 	"strongroom/internal/fault"
 )
 
@@ -37,8 +38,7 @@ func OpenReader(dir string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, made: map[string]bool{}}
-	return &Reader{s}, nil
+	return &Reader{newStore(durable.System{}, dir)}, nil
 }
 
 // ReadAt implements blob.Store.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -31,14 +30,15 @@ type writer struct {
 	name string
 	path string
 
-	buf  *[]byte
-	n    int
-	size int64
-	done bool
-	err  error
+	buf   *[]byte // nil before the first Write
+	whole []byte  // the content, if it was given in one piece
+	n     int
+	size  int64
+	done  bool
+	err   error
 
 	// Set once the object outgrows one piece.
-	f      *os.File
+	f      durable.File
 	tmp    string
 	direct bool
 	pieces chan *[]byte
@@ -47,14 +47,38 @@ type writer struct {
 
 // Create implements blob.Store.
 func (s *Store) Create(_ context.Context, name string) (blob.Writer, error) {
+	return s.create(name)
+}
+
+func (s *Store) create(name string) (*writer, error) {
 	path, err := s.path(name)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Lstat(path); err == nil {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	if _, err := s.fs.Lstat(path); err == nil {
 		return nil, blob.Taken(name) // Commit decides; this only saves the work
 	}
-	return &writer{s: s, name: name, path: path, buf: s.buffer()}, nil
+	return &writer{s: s, name: name, path: path}, nil
+}
+
+// Put implements blob.Store.
+func (s *Store) Put(ctx context.Context, name string, data []byte) error {
+	w, err := s.create(name)
+	if err != nil {
+		return err
+	}
+	defer w.Abort()
+	if len(data) > pieceSize {
+		if _, err := w.Write(data); err != nil {
+			return err
+		}
+	} else {
+		w.whole, w.n, w.size = data, len(data), int64(len(data))
+	}
+	return w.Commit(ctx)
 }
 
 func (w *writer) Write(p []byte) (int, error) {
@@ -62,6 +86,9 @@ func (w *writer) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("write %s: %w", w.name, errors.Join(w.err, fs.ErrClosed))
 	}
 	total := len(p)
+	if w.buf == nil {
+		w.buf = w.s.buffer()
+	}
 	for len(p) > 0 {
 		if w.n == pieceSize {
 			if err := w.flush(); err != nil {
@@ -99,24 +126,22 @@ func (w *writer) flush() error {
 
 // begin makes the temporary file and locks it, so that Clean sees it in use.
 func (w *writer) begin(direct bool) error {
-	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL | syscall.O_CLOEXEC
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if direct {
 		flags |= unix.O_DIRECT
 	}
 	for {
 		w.tmp = durable.TempName(filepath.Join(w.s.dir, tempDir))
-		f, err := os.OpenFile(w.tmp, flags, 0o600)
+		f, err := w.s.fs.Open(w.tmp, flags, 0o600)
 		if err != nil {
-			return fmt.Errorf("create %s: %w", w.name, err)
+			w.tmp = ""
+			return fmt.Errorf("create %s: %w", w.name, w.s.explain(err))
 		}
 		w.f, w.direct = f, direct
-		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-			var st unix.Stat_t
-			if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		if f.Lock(false) == nil {
+			linked, err := f.Linked()
+			if err != nil || linked {
 				return err
-			}
-			if st.Nlink > 0 {
-				return nil
 			}
 		}
 		f.Close() // Clean was between our two calls; the file is gone or going
@@ -133,7 +158,7 @@ func (w *writer) drain(pieces <-chan *[]byte) {
 			_, err = w.f.WriteAt(*b, off)
 			off += pieceSize
 			if err != nil {
-				err = fmt.Errorf("write %s: %w", w.name, err)
+				err = fmt.Errorf("write %s: %w", w.name, w.s.explain(err))
 				w.result <- err
 			}
 		}
@@ -183,7 +208,10 @@ func (w *writer) finish() error {
 		}
 	}
 	off := w.size - int64(w.n)
-	tail := (*w.buf)[:w.n]
+	tail := w.whole
+	if tail == nil && w.n > 0 {
+		tail = (*w.buf)[:w.n]
+	}
 	if w.direct && w.n > 0 {
 		// The last piece is written in whole blocks and cut to size.
 		n := (w.n + durable.BlockSize - 1) / durable.BlockSize * durable.BlockSize
@@ -192,32 +220,29 @@ func (w *writer) finish() error {
 	}
 	if len(tail) > 0 {
 		if _, err := w.f.WriteAt(tail, off); err != nil {
-			return fmt.Errorf("write %s: %w", w.name, err)
+			return fmt.Errorf("write %s: %w", w.name, w.s.explain(err))
 		}
 	}
 	if len(tail) > w.n {
 		if err := w.f.Truncate(w.size); err != nil {
-			return fmt.Errorf("write %s: %w", w.name, err)
+			return fmt.Errorf("write %s: %w", w.name, w.s.explain(err))
 		}
 	}
 	// The only sync of this file. If it fails, the file is given up.
 	if err := w.f.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", w.name, err)
+		return fmt.Errorf("%s could not be made durable and is given up; it must be written anew: %w", w.name, w.s.explain(err))
 	}
 	return nil
 }
 
 func (w *writer) publish() error {
-	if err := w.s.ensureDir(w.path); err != nil {
-		return err
-	}
 	tmp := w.tmp
 	w.tmp = ""
-	if err := durable.Publish(tmp, w.path); err != nil {
+	if err := w.s.names.publish(tmp, w.path); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return blob.Taken(w.name)
 		}
-		return err
+		return fmt.Errorf("publish %s: %w", w.name, w.s.explain(err))
 	}
 	return nil
 }
@@ -229,7 +254,7 @@ func (w *writer) Abort() {
 	w.done = true
 	w.wait()
 	if w.tmp != "" {
-		os.Remove(w.tmp)
+		w.s.fs.Unlink(w.tmp)
 	}
 	if w.f != nil {
 		w.f.Close()
