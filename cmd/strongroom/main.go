@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newDemo(), newEnv(), newPreflight(), newVault(), newRescue(), newDiff(), newFind(), newClock(), newVersion())
+	root.AddCommand(newServe(), newDemo(), newEnv(), newPreflight(), newVault(), newRescue(), newDiff(), newFind(), newMount(), newClock(), newVersion())
 	for _, c := range root.Commands() {
 		if c.Args == nil {
 			c.Args = noArgs
