@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"strongroom/test/bench/corpus"
 )
 
 type config struct {
@@ -45,13 +47,6 @@ func main() {
 	}
 }
 
-// corpus is a tree to back up.
-type corpus struct {
-	name, path string
-	bytes      int64
-	files      int
-}
-
 func run(ctx context.Context, c config) (err error) {
 	if c.dir, err = filepath.Abs(c.dir); err != nil {
 		return err
@@ -62,11 +57,11 @@ func run(ctx context.Context, c config) (err error) {
 	if _, err := exec.LookPath("restic"); err != nil {
 		return fmt.Errorf("restic is needed to compare with: run scripts/install-test-tools bench")
 	}
-	small, err := smallFiles(filepath.Join(c.dir, "corpus-small"), c.small<<20)
+	small, err := corpus.Small(filepath.Join(c.dir, "corpus-small"), c.small<<20)
 	if err != nil {
 		return err
 	}
-	large, err := mixedFiles(filepath.Join(c.dir, "corpus-mixed"), c.large<<20, small.path)
+	large, err := corpus.Mixed(filepath.Join(c.dir, "corpus-mixed"), c.large<<20, small.Path)
 	if err != nil {
 		return err
 	}
@@ -79,9 +74,9 @@ func run(ctx context.Context, c config) (err error) {
 		return err
 	}
 	for round := range c.rounds {
-		for _, cp := range []corpus{small, large} {
-			fmt.Printf("round %d, %s: %d files, %.0f MB\n", round+1, cp.name, cp.files, float64(cp.bytes)/1e6)
-			if err := warm(cp.path); err != nil {
+		for _, cp := range []corpus.Tree{small, large} {
+			fmt.Printf("round %d, %s: %d files, %.0f MB\n", round+1, cp.Name, cp.Files, float64(cp.Bytes)/1e6)
+			if err := cp.Warm(); err != nil {
 				return err
 			}
 			if err := resticRound(ctx, c, cp, table); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
+	"strongroom/test/bench/corpus"
 	"strongroom/test/node"
 )
 
@@ -32,8 +33,8 @@ func startNode(ctx context.Context, c config, source string) (*node.Node, error)
 
 // nodeRound is resticRound with strongroom: backup, backup again, copy into the other account, restore. It returns the
 // node's peak memory.
-func nodeRound(ctx context.Context, c config, cp corpus, out results) (rss int64, err error) {
-	n, err := startNode(ctx, c, cp.path)
+func nodeRound(ctx context.Context, c config, cp corpus.Tree, out results) (rss int64, err error) {
+	n, err := startNode(ctx, c, cp.Path)
 	if err != nil {
 		return 0, err
 	}
@@ -41,27 +42,27 @@ func nodeRound(ctx context.Context, c config, cp corpus, out results) (rss int64
 	if err != nil {
 		return 0, err
 	}
-	out.add(cp.name+": initial backup, s", "strongroom", point.Took.Seconds())
+	out.add(cp.Name+": initial backup, s", "strongroom", point.Took.Seconds())
 	again, err := n.Backup(ctx)
 	if err != nil {
 		return 0, err
 	}
-	out.add(cp.name+": nothing changed, s", "strongroom", again.Took.Seconds())
-	size, err := treeSize(filepath.Join(n.Dir, "data", "regions"))
+	out.add(cp.Name+": nothing changed, s", "strongroom", again.Took.Seconds())
+	size, err := corpus.Size(filepath.Join(n.Dir, "data", "regions"))
 	if err != nil {
 		return 0, err
 	}
-	out.add(cp.name+": stored, MB", "strongroom", float64(size)/1e6)
+	out.add(cp.Name+": stored, MB", "strongroom", float64(size)/1e6)
 	copied, err := n.Copy(ctx, point.ARN)
 	if err != nil {
 		return 0, err
 	}
-	out.add(cp.name+": copy, other key, s", "strongroom", copied.Took.Seconds())
+	out.add(cp.Name+": copy, other key, s", "strongroom", copied.Took.Seconds())
 	restored, err := n.Restore(ctx, node.Backup, copied.ARN)
 	if err != nil {
 		return 0, err
 	}
-	out.add(cp.name+": restore, s", "strongroom", restored.Took.Seconds())
+	out.add(cp.Name+": restore, s", "strongroom", restored.Took.Seconds())
 	if rss, err = n.PeakMemory(); err != nil {
 		return 0, err
 	}
@@ -71,8 +72,8 @@ func nodeRound(ctx context.Context, c config, cp corpus, out results) (rss int64
 // apiRate loads DescribeRecoveryPoint from eight connections and returns calls per second. Every request carries a valid
 // signature that the node verifies; the client signs each connection's request once a second instead of every time, so
 // that it takes less of the two cores that both share.
-func apiRate(ctx context.Context, c config, cp corpus) (float64, error) {
-	n, err := startNode(ctx, c, filepath.Join(cp.path, "0"))
+func apiRate(ctx context.Context, c config, cp corpus.Tree) (float64, error) {
+	n, err := startNode(ctx, c, filepath.Join(cp.Path, "0"))
 	if err != nil {
 		return 0, err
 	}

@@ -7,11 +7,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"time"
+
+	"strongroom/test/bench/corpus"
 )
 
 // resticRound backs a corpus up with restic into a fresh repository, again unchanged, and copies it into a repository under
 // another password.
-func resticRound(ctx context.Context, c config, cp corpus, out results) error {
+func resticRound(ctx context.Context, c config, cp corpus.Tree, out results) error {
 	work := filepath.Join(c.dir, "restic")
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		return err
@@ -36,8 +38,8 @@ func resticRound(ctx context.Context, c config, cp corpus, out results) error {
 		work string
 		args []string
 	}{
-		{cp.name + ": initial backup, s", []string{"-r", "one", "backup", cp.path}},
-		{cp.name + ": nothing changed, s", []string{"-r", "one", "backup", cp.path}},
+		{cp.Name + ": initial backup, s", []string{"-r", "one", "backup", cp.Path}},
+		{cp.Name + ": nothing changed, s", []string{"-r", "one", "backup", cp.Path}},
 	} {
 		d, err := restic(step.args...)
 		if err != nil {
@@ -45,11 +47,11 @@ func resticRound(ctx context.Context, c config, cp corpus, out results) error {
 		}
 		out.add(step.work, "restic", d.Seconds())
 	}
-	size, err := treeSize(filepath.Join(work, "one"))
+	size, err := corpus.Size(filepath.Join(work, "one"))
 	if err != nil {
 		return err
 	}
-	out.add(cp.name+": stored, MB", "restic", float64(size)/1e6)
+	out.add(cp.Name+": stored, MB", "restic", float64(size)/1e6)
 	if _, err := restic("-r", "two", "init", "--from-repo", "one", "--copy-chunker-params"); err != nil {
 		return err
 	}
@@ -57,17 +59,11 @@ func resticRound(ctx context.Context, c config, cp corpus, out results) error {
 	if err != nil {
 		return err
 	}
-	out.add(cp.name+": copy, other key, s", "restic", d.Seconds())
+	out.add(cp.Name+": copy, other key, s", "restic", d.Seconds())
 	target := filepath.Join(work, "restored")
 	if d, err = restic("-r", "one", "restore", "latest", "--target", target); err != nil {
 		return err
 	}
-	out.add(cp.name+": restore, s", "restic", d.Seconds())
+	out.add(cp.Name+": restore, s", "restic", d.Seconds())
 	return nil
-}
-
-func treeSize(dir string) (n int64, err error) {
-	c := corpus{path: dir}
-	err = c.measure()
-	return c.bytes, err
 }

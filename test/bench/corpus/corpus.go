@@ -1,4 +1,6 @@
-package main
+// Package corpus makes the trees that benchmarks back up, always the same ones on one machine, and changes them a little and
+// back again. A tree is kept until it is removed: making it takes longer than most measurements.
+package corpus
 
 import (
 	"fmt"
@@ -11,17 +13,50 @@ import (
 	"strings"
 )
 
-// smallFiles gathers real small files from the Go toolchain, its module cache and the system's headers and documentation
-// until there are enough. The copy is kept between runs.
-func smallFiles(dir string, want int64) (corpus, error) {
-	c := corpus{name: "small files", path: dir}
-	if _, err := os.Stat(filepath.Join(dir, ".complete")); err == nil {
-		return c, c.measure()
+// Tree is a directory to back up.
+type Tree struct {
+	Name, Path string
+	Bytes      int64
+	Files      int
+}
+
+// complete marks, beside a tree, that it was made to its end.
+func complete(dir string) string { return dir + ".complete" }
+
+// made returns a tree that is there already.
+func made(name, dir string) (t Tree, ok bool, err error) {
+	t = Tree{Name: name, Path: dir}
+	if _, err := os.Stat(complete(dir)); err != nil {
+		return t, false, os.RemoveAll(dir)
 	}
-	os.RemoveAll(dir)
+	return t, true, t.measure()
+}
+
+func (t Tree) finish() (Tree, error) {
+	if err := os.WriteFile(complete(t.Path), nil, 0o644); err != nil {
+		return t, err
+	}
+	return t, t.measure()
+}
+
+// Remove deletes a tree.
+func (t Tree) Remove() error {
+	if err := os.Remove(complete(t.Path)); err != nil {
+		return err
+	}
+	return os.RemoveAll(t.Path)
+}
+
+// Small gathers real small files from the Go toolchain, its module cache and the system's headers, documentation and
+// libraries until there are want bytes; 1 GB are about 77,000 files.
+func Small(dir string, want int64) (Tree, error) {
+	t, ok, err := made("small files", dir)
+	if ok || err != nil {
+		return t, err
+	}
 	sources, err := exec.Command("go", "env", "GOROOT", "GOMODCACHE").Output()
 	if err != nil {
-		return c, err
+		return t, err
 	}
 	roots := append(strings.Fields(string(sources)), "/usr/include", "/usr/share", "/usr/lib")
 	var total int64
@@ -31,7 +66,7 @@ func smallFiles(dir string, want int64) (corpus, error) {
 				return fs.SkipAll
 			}
 			info, err := d.Info()
-			if err != nil || !info.Mode().IsRegular() || info.Size() > 256<<10 || info.Size() == 0 {
+			if err != nil || !info.Mode().IsRegular() || info.Size() > 256<<10 || info.Size() < 1<<10 {
 				return nil
 			}
 			rel, err := filepath.Rel(root, path)
@@ -46,13 +81,34 @@ func smallFiles(dir string, want int64) (corpus, error) {
 			return copyFile(path, to)
 		})
 		if err != nil {
-			return c, err
+			return t, err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, ".complete"), nil, 0o644); err != nil {
-		return c, err
+	return t.finish()
+}
+
+// Many makes n files of which every fourth holds a few bytes, a thousand to a directory.
+func Many(dir string, n int) (Tree, error) {
+	t, ok, err := made("many files", dir)
+	if ok || err != nil {
+		return t, err
 	}
-	return c, c.measure()
+	for i := range n {
+		sub := filepath.Join(dir, fmt.Sprintf("%03d", i/1000))
+		if i%1000 == 0 {
+			if err := os.MkdirAll(sub, 0o755); err != nil {
+				return t, err
+			}
+		}
+		var content []byte
+		if i%4 == 0 {
+			content = fmt.Appendf(nil, "record %d\n", i)
+		}
+		if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("%06d.rec", i)), content, 0o644); err != nil {
+			return t, err
+		}
+	}
+	return t.finish()
 }
 
 func copyFile(from, to string) error {
@@ -72,14 +128,13 @@ func copyFile(from, to string) error {
 	return err
 }
 
-// mixedFiles makes large files: a third like a disk image (real small files one after another, with holes of zeros), a
+// Mixed makes large files: a third like a disk image (real small files one after another, with holes of zeros), a
 // third like a database (records of 8 KiB, half empty), a third that does not compress.
-func mixedFiles(dir string, want int64, small string) (corpus, error) {
-	c := corpus{name: "mixed large files", path: dir}
-	if _, err := os.Stat(filepath.Join(dir, ".complete")); err == nil {
-		return c, c.measure()
+func Mixed(dir string, want int64, small string) (Tree, error) {
+	c, ok, err := made("mixed large files", dir)
+	if ok || err != nil {
+		return c, err
 	}
-	os.RemoveAll(dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return c, err
 	}
@@ -96,10 +151,7 @@ func mixedFiles(dir string, want int64, small string) (corpus, error) {
 			return c, err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, ".complete"), nil, 0o644); err != nil {
-		return c, err
-	}
-	return c, c.measure()
+	return c.finish()
 }
 
 func image(path string, size int64, small string) error {
@@ -179,8 +231,8 @@ func noise(r *rand.Rand, p []byte) {
 	}
 }
 
-func (c *corpus) measure() error {
-	return filepath.WalkDir(c.path, func(_ string, d fs.DirEntry, err error) error {
+func (t *Tree) measure() error {
+	return filepath.WalkDir(t.Path, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
@@ -188,15 +240,22 @@ func (c *corpus) measure() error {
 		if err != nil {
 			return err
 		}
-		c.files++
-		c.bytes += info.Size()
+		t.Files++
+		t.Bytes += info.Size()
 		return nil
 	})
 }
 
-// warm reads a tree once, so that every tool finds it in the page cache.
-func warm(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+// Size is how many bytes the files below a directory have.
+func Size(dir string) (int64, error) {
+	t := Tree{Path: dir}
+	err := t.measure()
+	return t.Bytes, err
+}
+
+// Warm reads a tree once, so that every tool finds it in the page cache.
+func (t Tree) Warm() error {
+	return filepath.WalkDir(t.Path, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
