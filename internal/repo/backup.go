@@ -72,7 +72,15 @@ func (r *Repository) Backup(ctx context.Context, src tree.Source, o BackupOption
 	if done != nil {
 		return done.receipt(), nil
 	}
-	defer s.end()
+	committed := false
+	defer func() {
+		if committed {
+			s.end()
+		} else {
+			s.suspend(ctx)
+		}
+	}()
+	s.sink.keep = s.newKeeper(o.Meta, false)
 	b := &backup{
 		r: r, s: s, opts: o,
 		tasks: make(chan task, 2*r.workers), pieces: make(chan *piece, 2*r.workers), nodes: make(chan *entry, nodeQueue),
@@ -92,6 +100,8 @@ func (r *Repository) Backup(ctx context.Context, src tree.Source, o BackupOption
 	if err != nil {
 		return Receipt{}, err
 	}
+	committed = true
+	s.sink.keep.drop(context.WithoutCancel(ctx))
 	if o.Progress != nil {
 		o.Progress(b.progress())
 	}

@@ -18,10 +18,13 @@ type Registry struct {
 	vaults map[seal.VaultID]*vault
 
 	blocks sync.Pool // *[]byte of blockSize, for the operations of all vaults
+	intake *intake   // memory for the messages of ingest sessions
 }
 
 // NewRegistry returns an empty registry.
-func NewRegistry() *Registry { return &Registry{vaults: map[seal.VaultID]*vault{}} }
+func NewRegistry() *Registry {
+	return &Registry{vaults: map[seal.VaultID]*vault{}, intake: newIntake(IngestMemory)}
+}
 
 // vault is what the Repositories of one vault share. Everything in it needs the maintenance key only.
 //

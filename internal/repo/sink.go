@@ -29,7 +29,7 @@ const (
 // refers to. Its methods may be called concurrently, except checkpoint, finish and abort.
 //
 // Finished packs are made known to the index, and recorded by the keeper for a session that has one, on the way, so that a
-// session that is cut off goes on where it was (keeper.go). That happens on one goroutine beside the workers.
+// session that is cut off goes on where it was (ingest_keeper.go). That happens on one goroutine beside the workers.
 type sink struct {
 	r    *Repository
 	pin  *pin
@@ -37,8 +37,8 @@ type sink struct {
 
 	mu      sync.Mutex
 	pending map[seal.Short]struct{} // new, not in the index yet
-	refs    refSet                  // all chunks that the session refers to and the index has
-	proven  refSet                  // of refs, since the last checkpoint: chunks that were there already
+	refs    *refSet                 // all chunks that the session refers to and the index has
+	proven  *refSet                 // of refs, since the last checkpoint: chunks that were there already
 	entries []index.Entry           // of finished packs, not in the index yet
 	packs   []pack.Info
 	bytes   int64       // of packs
@@ -62,7 +62,7 @@ type shard struct {
 }
 
 func (r *Repository) newSink(p *pin) *sink {
-	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: refSet{}, proven: refSet{}, shards: map[byte][]*shard{}}
+	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: newRefSet(), proven: newRefSet(), shards: map[byte][]*shard{}}
 	for range min(r.workers, maxShards) {
 		s.shards[pack.ClassData] = append(s.shards[pack.ClassData], &shard{})
 	}
@@ -194,6 +194,9 @@ func (s *sink) publishSoon(ctx context.Context) error {
 					s.fail(err)
 					return
 				}
+				if s.keep.eager() {
+					s.keep.record(ctx, nil)
+				}
 			}
 		}()
 	}
@@ -262,16 +265,12 @@ func (s *sink) publish(ctx context.Context) error {
 	}
 	s.recorded += bytes
 	s.mu.Unlock()
-	s.keep.published(slots, packs)
-	if !s.keep.eager() {
-		return nil
-	}
-	return s.keep.record(ctx, nil)
+	return s.keep.published(slots, packs)
 }
 
 // accepted reports whether the session has stored a chunk or proved that it has it, or one of the scopes (frames that it
 // may refer to) contains it; then it notes that the session refers to it.
-func (s *sink) accepted(ctx context.Context, id seal.Short, scopes ...refSet) (bool, error) {
+func (s *sink) accepted(ctx context.Context, id seal.Short, scopes ...*refSet) (bool, error) {
 	s.mu.Lock()
 	_, mine := s.pending[id]
 	s.mu.Unlock()
@@ -323,7 +322,7 @@ func (s *sink) checkpoint(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	proven := s.proven
-	s.proven = refSet{}
+	s.proven = newRefSet()
 	s.mu.Unlock()
 	go func() {
 		defer s.publisher.Unlock()
@@ -335,7 +334,7 @@ func (s *sink) checkpoint(ctx context.Context) error {
 }
 
 // complete ends a checkpoint. The caller holds publisher.
-func (s *sink) complete(ctx context.Context, old []*shard, proven refSet) error {
+func (s *sink) complete(ctx context.Context, old []*shard, proven *refSet) error {
 	var g errgroup.Group
 	for _, sh := range old {
 		g.Go(func() error { return s.close(ctx, sh) })
@@ -346,11 +345,12 @@ func (s *sink) complete(ctx context.Context, old []*shard, proven refSet) error 
 	if err := s.publish(ctx); err != nil {
 		return err
 	}
-	return s.keep.record(ctx, proven)
+	s.keep.record(ctx, proven)
+	return nil
 }
 
 // finish makes everything durable and returns what the session refers to: the chunks that were there and all it stored.
-func (s *sink) finish(ctx context.Context) (refSet, error) {
+func (s *sink) finish(ctx context.Context) (*refSet, error) {
 	if err := s.closeAll(ctx, 0); err != nil {
 		return nil, err
 	}
@@ -359,7 +359,6 @@ func (s *sink) finish(ctx context.Context) (refSet, error) {
 	if err := s.failed(); err != nil {
 		return nil, err
 	}
-	s.keep.quiet() // the commit comes next
 	if err := s.publish(ctx); err != nil {
 		return nil, err
 	}

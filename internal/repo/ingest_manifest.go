@@ -1,0 +1,201 @@
+package repo
+
+import (
+	"context"
+	"fmt"
+
+	"strongroom/internal/fault"
+	"strongroom/internal/repo/manifest"
+	"strongroom/internal/repo/pack"
+	"strongroom/internal/repo/seal"
+	"strongroom/internal/tree"
+)
+
+// manifestCheck is the manifest as far as it has come: pages from the bottom up, in tree order, some of them left out
+// because the base has them. It holds one line per page that waits for the page above it.
+type manifestCheck struct {
+	levels [][]subtree // pages without a parent yet
+	last   string      // path
+	begun  bool
+
+	files    int64 // in the pages that were sent
+	problems []Problem
+	count    int64
+}
+
+// subtree is a page and what is below it.
+type subtree struct {
+	manifest.Child
+	last string // path of the last entry; of a page of the base only if it was asked for
+	base *basePage
+}
+
+func unproven() error {
+	return fault.New(fault.Denied, "the manifest refers to data that this session has not shown")
+}
+
+// refs checks references to chunks, or to lists when depth is not 0.
+func (x *Session) refs(ctx context.Context, refs []manifest.Ref, depth byte) error {
+	kind, scopes := pack.Data, []*refSet{x.scope, x.early}
+	if depth > 0 {
+		kind, scopes = pack.List, nil // lists are always sent
+	}
+	for _, r := range refs {
+		ok, err := x.s.sink.accepted(ctx, x.r.root.CID(kind, r.Hash).Short(), scopes...)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return unproven()
+		}
+	}
+	return nil
+}
+
+func (x *Session) list(ctx context.Context, plain []byte) error {
+	if len(plain) < 2 {
+		return fault.New(fault.Invalid, "a malformed list")
+	}
+	refs, err := manifest.DecodeList(plain, plain[1])
+	if err != nil {
+		return err
+	}
+	return x.refs(ctx, refs, plain[1])
+}
+
+// page takes the next page: a leaf that continues the last one, or the page above all pages that wait for one.
+func (x *Session) page(ctx context.Context, h seal.Hash, plain []byte) error {
+	p, err := manifest.DecodePage(plain)
+	if err != nil {
+		return err
+	}
+	t := &x.tree
+	c := subtree{Child: manifest.Child{Hash: h}}
+	if p.Level == 0 {
+		c.First = p.Nodes[0].Path
+		for i := range p.Nodes {
+			if err := x.node(ctx, &p.Nodes[i]); err != nil {
+				return err
+			}
+			c.Bytes += uint64(p.Nodes[i].Content.Len())
+		}
+		c.Entries = uint64(len(p.Nodes))
+		c.last = t.last
+	} else if c, err = x.inner(ctx, h, p); err != nil {
+		return err
+	}
+	for len(t.levels) <= p.Level {
+		t.levels = append(t.levels, nil)
+	}
+	t.levels[p.Level] = append(t.levels[p.Level], c)
+	return nil
+}
+
+// inner checks that a page stands for the pages that wait for one, and between them for pages of the base.
+func (x *Session) inner(ctx context.Context, h seal.Hash, p *manifest.Page) (subtree, error) {
+	t := &x.tree
+	var waiting []subtree
+	if p.Level-1 < len(t.levels) {
+		waiting = t.levels[p.Level-1]
+		t.levels[p.Level-1] = nil
+	}
+	c := subtree{Child: manifest.Child{Hash: h, First: p.Children[0].First}}
+	var before *subtree
+	for _, line := range p.Children {
+		var s subtree
+		if len(waiting) > 0 && waiting[0].Child == line {
+			s, waiting = waiting[0], waiting[1:]
+		} else if b := x.base.granted(line.Hash); b != nil && b.Child == line && b.level == p.Level-1 {
+			b.used = true
+			s = subtree{Child: line, base: b}
+		} else {
+			return c, fault.New(fault.Invalid, "a manifest page that does not stand for the pages before it")
+		}
+		if before != nil {
+			if err := x.follows(ctx, before, s.First); err != nil {
+				return c, err
+			}
+		}
+		if line.Entries > 1<<62-c.Entries || line.Bytes > 1<<62-c.Bytes {
+			return c, fault.New(fault.Invalid, "a manifest page with impossible totals")
+		}
+		c.Entries += line.Entries
+		c.Bytes += line.Bytes
+		before = &s
+	}
+	if len(waiting) > 0 {
+		return c, fault.New(fault.Invalid, "a manifest page that leaves out pages before it")
+	}
+	c.last, c.base = before.last, before.base
+	return c, nil
+}
+
+// follows checks that a path comes after everything in a subtree.
+func (x *Session) follows(ctx context.Context, s *subtree, path string) (err error) {
+	if s.last == "" && s.base != nil {
+		if s.base.bounded && !tree.Less(path, s.base.bound) {
+			return nil
+		}
+		if s.last, err = x.base.last(ctx, s.base); err != nil {
+			return err
+		}
+	}
+	if !tree.Less(s.last, path) {
+		return fault.New(fault.Invalid, "the manifest's pages are out of order at %.200q", path)
+	}
+	return nil
+}
+
+// node checks and counts one entry.
+func (x *Session) node(ctx context.Context, n *manifest.Node) error {
+	t := &x.tree
+	if t.begun && !tree.Less(t.last, n.Path) {
+		return fault.New(fault.Invalid, "the manifest's entries are out of order at %.200q", n.Path)
+	}
+	t.begun, t.last = true, n.Path
+	if err := x.refs(ctx, n.Content.Refs, n.Content.Depth); err != nil {
+		return err
+	}
+	if n.Type == tree.File && n.Hardlink == "" {
+		t.files++
+	}
+	if n.Problem != "" {
+		t.count++
+		if len(t.problems) < MaxProblems {
+			t.problems = append(t.problems, Problem{Path: n.Path, Reason: n.Problem})
+		}
+	}
+	return nil
+}
+
+// total checks that the manifest is complete and returns what it holds.
+func (x *Session) total(ctx context.Context, root seal.Hash) (Stats, []Problem, int64, error) {
+	t := &x.tree
+	var c subtree
+	if b := x.base.granted(root); b != nil && len(t.levels) == 0 && b.root {
+		b.used = true
+		c = subtree{Child: b.Child, base: b}
+	} else {
+		top := len(t.levels) - 1
+		ok := top >= 0 && len(t.levels[top]) == 1 && t.levels[top][0].Hash == root && t.levels[top][0].First == ""
+		for i := range max(top, 0) {
+			ok = ok && len(t.levels[i]) == 0
+		}
+		if !ok {
+			return Stats{}, nil, 0, fault.New(fault.Invalid, "the root does not stand for the manifest that was sent")
+		}
+		c = t.levels[top][0]
+	}
+	stats := Stats{Entries: int64(c.Entries), Files: t.files, LogicalBytes: int64(c.Bytes)}
+	problems, count := t.problems, t.count
+	if x.base.inUse() {
+		kept, err := x.base.kept(ctx)
+		if err != nil {
+			return Stats{}, nil, 0, fmt.Errorf("read the last recovery point of the resource: %w", err)
+		}
+		stats.Files += kept.files
+		count += kept.count
+		problems = mergeProblems(kept.problems, problems)
+	}
+	return stats, problems, count, nil
+}
