@@ -173,7 +173,7 @@ func TestEveryFlippedByteOfASegmentIsNoticed(t *testing.T) {
 func TestTheFilterKnowsAllAndFewOthers(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
-	f := newFilter(n)
+	f := make(filter, filterSize(n))
 	for i := range uint64(n) {
 		f.add(shortID(i))
 	}

@@ -39,7 +39,7 @@ func NewRebuilder(ctx context.Context, store blob.Store, m *seal.Maint) (*Rebuil
 // Add adds a pack with the ids of its frames.
 func (r *Rebuilder) Add(ctx context.Context, i pack.Info, ids []seal.Short) error {
 	if len(r.entries) > 0 && len(r.entries)+len(ids) > rebuildAt {
-		if _, err := writeSegment(ctx, r.store, r.maint, newSegmentID(), r.entries, r.packs, nil); err != nil {
+		if err := r.write(ctx, nil); err != nil {
 			return err
 		}
 		r.entries, r.packs = nil, nil
@@ -53,7 +53,13 @@ func (r *Rebuilder) Add(ctx context.Context, i pack.Info, ids []seal.Short) erro
 }
 
 // Finish writes the last segment.
-func (r *Rebuilder) Finish(ctx context.Context) error {
-	_, err := writeSegment(ctx, r.store, r.maint, newSegmentID(), r.entries, r.packs, r.old)
+func (r *Rebuilder) Finish(ctx context.Context) error { return r.write(ctx, r.old) }
+
+func (r *Rebuilder) write(ctx context.Context, replaces []SegmentID) error {
+	// Nothing is dropped once the old segments are replaced, so that one sequence serves all.
+	seg, err := writeSegment(ctx, r.store, r.maint, &segment{id: newSegmentID(), sequence: 1, replaces: replaces}, r.entries, r.packs, false)
+	if err == nil {
+		seg.release()
+	}
 	return err
 }

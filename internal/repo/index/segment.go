@@ -1,9 +1,12 @@
 // Package index answers where a chunk is: in which pack, at which frame.
 //
 // The index is a set of segments, immutable sorted runs in the store. A segment holds pairs of (short chunk id, place) in
-// blocks of 4 KiB, each with a tag, the table of the packs it names, and a Bloom filter. Small repositories keep all pairs
-// in memory; beyond a budget a segment stays in the store and only its filter is loaded, so that memory grows by about ten
-// bits per chunk and a look-up costs one or two small reads.
+// blocks of 4 KiB, each with a tag, the table of the packs it names, the first id of each block and a Bloom filter. Small
+// repositories keep all pairs in memory; beyond a budget a segment stays in the store and only its filter, its table of packs
+// and the blocks' first ids are loaded, so that memory grows by about ten bits per chunk and sixty bytes per pack; looking up
+// a chunk that is there costs the read of one block, and one that is not there costs none.
+//
+// Packs are dropped by naming them in a new segment; the pairs of dropped packs go when segments are merged.
 //
 // The index is not the truth: every pack holds its own directory, and the index can be rebuilt from them. It says nothing
 // about who needs a chunk. It is authenticated by the maintenance key and readable without the customer's.
@@ -12,15 +15,16 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"sort"
 	"strings"
 
 	"strongroom/internal/blob"
 	"strongroom/internal/fault"
-	"strongroom/internal/repo/pack"
 	"strongroom/internal/repo/seal"
 )
 
@@ -30,9 +34,12 @@ const (
 	pairSize   = 24
 	perBlock   = (blockSize - seal.BlockTagSize) / pairSize // 170
 	footerSize = 128
-	packSize   = 48
+	fenceSize  = 4
+	dropSize   = 24
 	maxMeta    = 1 << 30
-	// filterBits is the size of the filter per pair: about 1 % false positives.
+	// maxPairs bounds the segments that are made by merging, so that what must be read to open one stays below maxMeta.
+	maxPairs = 1 << 28
+	// filterBits is the size of the filter per pair: about 1 % of the ids that are not there pass.
 	filterBits = 10
 )
 
@@ -75,52 +82,77 @@ func decodePair(b []byte) (e Entry) {
 	return e
 }
 
+// drop says that a pack is gone: its pairs in segments of a lower sequence do not count.
+type drop struct {
+	pack     seal.PackID
+	sequence uint64
+}
+
 // segment is an open segment: everything but its blocks is in memory.
 type segment struct {
 	id       SegmentID
-	size     int64
+	sequence uint64
 	pairs    uint64
-	packs    []pack.Info
+	packs    uint32
 	replaces []SegmentID
-	filter   filter
+	drops    []drop
+	table    *region // the packs as in the store; released once slots are known
+	meta     *region // fences and filter
+	fences   []byte  // of meta: the first four bytes of each block's first id
+	filter   filter  // of meta
+	resident *region // all pairs, if they are in memory
 
 	slots []uint32 // the set's pack numbers, by the segment's
 }
 
-func (s *segment) blocks() uint32 { return uint32((s.pairs + perBlock - 1) / perBlock) }
+func blocksOf(pairs uint64) int { return int((pairs + perBlock - 1) / perBlock) }
+
+func (s *segment) blocks() uint32 { return uint32(blocksOf(s.pairs)) }
+
+// newMeta makes room for fences and filter.
+func (s *segment) newMeta(pairs uint64, filterLen int) {
+	n := blocksOf(pairs) * fenceSize
+	s.meta = newRegion(n + filterLen)
+	s.fences, s.filter = s.meta.b[:n:n], filter(s.meta.b[n:])
+}
+
+// release gives back the memory of a segment that nobody uses any more.
+func (s *segment) release() {
+	s.fences, s.filter = nil, nil
+	for _, r := range []*region{s.table, s.meta, s.resident} {
+		r.release()
+	}
+}
+
+// lists encodes the replaced segments and the dropped packs, in this order.
+func (s *segment) lists() []byte {
+	b := make([]byte, 0, len(s.replaces)*16+len(s.drops)*dropSize)
+	for _, r := range s.replaces {
+		b = append(b, r[:]...)
+	}
+	for _, d := range s.drops {
+		b = append(b, d.pack[:]...)
+		b = binary.LittleEndian.AppendUint64(b, d.sequence)
+	}
+	return b
+}
 
 // footer is the end of a segment.
 //
-//	magic 8 · pairs 8 · packs 4 · replaces 4 · filter bytes 8 · vault 16 · zero 48 · tag 32
-func (s *segment) footer(m *seal.Maint, meta []byte) []byte {
+//	magic 8 · pairs 8 · packs 4 · replaces 4 · filter bytes 8 · vault 16 · sequence 8 · drops 4 · zero 36 · tag 32
+func (s *segment) footer(m *seal.Maint, lists []byte) []byte {
 	vault := m.Vault()
 	b := make([]byte, 0, footerSize)
 	b = append(b, footerMagic[:]...)
 	b = binary.LittleEndian.AppendUint64(b, s.pairs)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.packs)))
+	b = binary.LittleEndian.AppendUint32(b, s.packs)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.replaces)))
 	b = binary.LittleEndian.AppendUint64(b, uint64(len(s.filter)))
 	b = append(b, vault[:]...)
-	b = append(b, make([]byte, 48)...)
-	return append(b, m.Tag(s.id.Name(), b, meta)...)
-}
-
-// meta encodes the pack table, the replaced segments and the filter, in this order.
-func (s *segment) meta() []byte {
-	b := make([]byte, 0, len(s.packs)*packSize+len(s.replaces)*16+len(s.filter))
-	for _, p := range s.packs {
-		b = append(b, p.ID[:]...)
-		b = append(b, p.Class, 0, 0, 0)
-		b = binary.LittleEndian.AppendUint32(b, p.Frames)
-		b = binary.LittleEndian.AppendUint64(b, uint64(p.Size))
-		b = binary.LittleEndian.AppendUint64(b, uint64(p.FooterOff))
-		b = binary.LittleEndian.AppendUint32(b, p.FooterLen)
-		b = append(b, 0, 0, 0, 0)
-	}
-	for _, r := range s.replaces {
-		b = append(b, r[:]...)
-	}
-	return append(b, s.filter...)
+	b = binary.LittleEndian.AppendUint64(b, s.sequence)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.drops)))
+	b = append(b, make([]byte, 36)...)
+	return append(b, m.Tag(s.id.Name(), b, s.table.b, lists, s.fences, s.filter)...)
 }
 
 func corrupt(name, reason string) error {
@@ -128,8 +160,13 @@ func corrupt(name, reason string) error {
 }
 
 // openSegment reads and authenticates everything of a segment but its blocks.
-func openSegment(ctx context.Context, store blob.Store, m *seal.Maint, info blob.Info) (*segment, error) {
-	s := &segment{size: info.Size}
+func openSegment(ctx context.Context, store blob.Store, m *seal.Maint, info blob.Info) (_ *segment, err error) {
+	s := &segment{}
+	defer func() {
+		if err != nil {
+			s.release()
+		}
+	}()
 	var ok bool
 	if s.id, ok = ParseName(info.Name); !ok || info.Size < footerSize {
 		return nil, corrupt(info.Name, "too short or misnamed")
@@ -139,123 +176,108 @@ func openSegment(ctx context.Context, store blob.Store, m *seal.Maint, info blob
 		return nil, err
 	}
 	s.pairs = binary.LittleEndian.Uint64(foot[8:])
-	packs := int64(binary.LittleEndian.Uint32(foot[16:]))
-	replaces := int64(binary.LittleEndian.Uint32(foot[20:]))
+	s.packs = binary.LittleEndian.Uint32(foot[16:])
+	s.sequence = binary.LittleEndian.Uint64(foot[48:])
+	replaces, drops := int64(binary.LittleEndian.Uint32(foot[20:])), int64(binary.LittleEndian.Uint32(foot[56:]))
 	filterLen := int64(binary.LittleEndian.Uint64(foot[24:]))
-	if s.pairs > 1<<40 || filterLen < 0 || filterLen > maxMeta || packs > maxMeta/packSize {
+	if s.pairs > 1<<40 || filterLen < 0 || filterLen > maxMeta {
 		return nil, corrupt(info.Name, "impossible counts")
 	}
-	n := packs*packSize + replaces*16 + filterLen
-	start := int64(s.blocks()) * blockSize
-	if n > maxMeta || start+n+footerSize != info.Size {
+	tableLen, listsLen, fencesLen := int64(s.packs)*packLine, replaces*16+drops*dropSize, int64(s.blocks())*fenceSize
+	n, at := tableLen+listsLen+fencesLen+filterLen, int64(s.blocks())*blockSize
+	if n > maxMeta || at+n+footerSize != info.Size {
 		return nil, corrupt(info.Name, "its size does not fit its counts")
 	}
-	meta := make([]byte, n)
-	if err := store.ReadAt(ctx, info.Name, meta, start); err != nil {
-		return nil, err
+	lists := make([]byte, listsLen)
+	s.table = newRegion(int(tableLen))
+	s.newMeta(s.pairs, int(filterLen))
+	for _, part := range [][]byte{s.table.b, lists, s.meta.b} {
+		if len(part) > 0 {
+			if err := store.ReadAt(ctx, info.Name, part, at); err != nil {
+				return nil, err
+			}
+		}
+		at += int64(len(part))
 	}
-	if err := s.parseMeta(meta, int(packs), int(replaces)); err != nil {
+	for rest := lists[:replaces*16]; len(rest) > 0; rest = rest[16:] {
+		s.replaces = append(s.replaces, SegmentID(rest[:16]))
+	}
+	for rest := lists[replaces*16:]; len(rest) > 0; rest = rest[dropSize:] {
+		s.drops = append(s.drops, drop{seal.PackID(rest[:16]), binary.LittleEndian.Uint64(rest[16:])})
+	}
+	if !seal.Equal(s.footer(m, lists), foot) {
+		return nil, corrupt(info.Name, "it does not authenticate")
+	}
+	if err := s.filter.valid(); err != nil {
 		return nil, corrupt(info.Name, err.Error())
 	}
-	if !seal.Equal(s.footer(m, meta), foot) || string(s.meta()) != string(meta) {
-		return nil, corrupt(info.Name, "it does not authenticate")
+	var line [packLine]byte
+	for rest := s.table.b; len(rest) > 0; rest = rest[packLine:] {
+		if putPack(line[:], getPack(rest)); string(line[:]) != string(rest[:packLine]) {
+			return nil, corrupt(info.Name, "reserved bytes are not zero")
+		}
 	}
 	return s, nil
 }
 
-func (s *segment) parseMeta(meta []byte, packs, replaces int) error {
-	for range packs {
-		b := meta[:packSize]
-		i := pack.Info{
-			Class: b[16], Frames: binary.LittleEndian.Uint32(b[20:]),
-			Size: int64(binary.LittleEndian.Uint64(b[24:])), FooterOff: int64(binary.LittleEndian.Uint64(b[32:])),
-			FooterLen: binary.LittleEndian.Uint32(b[40:]),
-		}
-		copy(i.ID[:], b)
-		s.packs = append(s.packs, i)
-		meta = meta[packSize:]
-	}
-	for range replaces {
-		s.replaces = append(s.replaces, SegmentID(meta[:16]))
-		meta = meta[16:]
-	}
-	s.filter = filter(meta)
-	return s.filter.valid()
-}
-
-// readBlock reads and authenticates block n into b and returns its pairs.
-func (s *segment) readBlock(ctx context.Context, store blob.Store, m *seal.Maint, n uint32, b []byte) ([]byte, error) {
-	b = b[:blockSize]
+// readBlocks reads and authenticates the blocks from n on into b, as many as fit, and returns how many.
+func (s *segment) readBlocks(ctx context.Context, store blob.Store, m *seal.Maint, n uint32, b []byte) (uint32, error) {
+	k := min(uint32(len(b)/blockSize), s.blocks()-n)
+	b = b[:int(k)*blockSize]
 	if err := store.ReadAt(ctx, s.id.Name(), b, int64(n)*blockSize); err != nil {
-		return nil, err
+		return 0, err
 	}
-	return s.checkBlock(m, n, b)
+	for i := range k {
+		block := b[int(i)*blockSize:][:blockSize]
+		tag := m.BlockTag(s.id, n+i, block[:perBlock*pairSize])
+		if !seal.Equal(tag[:], block[perBlock*pairSize:]) {
+			return 0, corrupt(s.id.Name(), "a block does not authenticate")
+		}
+	}
+	return k, nil
 }
 
-// checkBlock authenticates one block and returns its pairs.
-func (s *segment) checkBlock(m *seal.Maint, n uint32, b []byte) ([]byte, error) {
-	tag := m.BlockTag(s.id, n, b[:perBlock*pairSize])
-	if !seal.Equal(tag[:], b[perBlock*pairSize:]) {
-		return nil, corrupt(s.id.Name(), "a block does not authenticate")
-	}
+// pairsOf returns the pairs in block n.
+func (s *segment) pairsOf(n uint32, block []byte) []byte {
 	count := min(perBlock, s.pairs-uint64(n)*perBlock)
-	return b[:count*pairSize], nil
+	return block[:count*pairSize]
 }
 
-// find looks a chunk up in a segment that is not in memory. Several pairs may have the same id: each is offered to take
-// until it says yes.
+// find looks a chunk up. Several pairs may have the same id: each is offered to take until it says yes.
 func (s *segment) find(ctx context.Context, store blob.Store, m *seal.Maint, id seal.Short, take func(Entry) bool) (bool, error) {
 	if s.pairs == 0 || !s.filter.has(id) {
 		return false, nil
 	}
+	if s.resident != nil {
+		pairs := s.resident.b[:s.pairs*pairSize]
+		n := sort.Search(int(s.pairs), func(i int) bool { return string(pairs[i*pairSize:][:16]) >= string(id[:]) })
+		return scan(pairs[n*pairSize:], id, take), nil
+	}
+	// The id is in the last block that begins below it, or in those after it that begin with the same bytes.
+	fence := func(i int) uint32 { return binary.BigEndian.Uint32(s.fences[i*fenceSize:]) }
+	x, blocks := binary.BigEndian.Uint32(id[:]), int(s.blocks())
+	n := max(0, sort.Search(blocks, func(i int) bool { return fence(i) >= x })-1)
 	var buf [blockSize]byte
-	at, pairs := uint32(0), []byte(nil)
-	read := func(n uint32) (err error) {
-		if pairs == nil || n != at {
-			at = n
-			pairs, err = s.readBlock(ctx, store, m, n, buf[:])
-		}
-		return err
-	}
-	// The first block whose last id is not below id is in [lo, hi]. The ids are uniform, so their value says about where.
-	blocks := s.blocks()
-	lo, hi, x := uint32(0), blocks, position(id[:])
-	loVal, hiVal := 0.0, 1.0
-	for probe := 0; lo < hi; probe++ {
-		n := lo + (hi-lo)/2
-		if probe < 6 && hiVal > loVal {
-			n = lo + uint32(max(0, min(1, (x-loVal)/(hiVal-loVal)))*float64(hi-lo))
-			n = min(n, hi-1)
-		}
-		if err := read(n); err != nil {
+	for ; n < blocks && fence(n) <= x; n++ {
+		if _, err := s.readBlocks(ctx, store, m, uint32(n), buf[:]); err != nil {
 			return false, err
 		}
-		first, last := pairs[:16], pairs[len(pairs)-pairSize:][:16]
-		if string(last) < string(id[:]) {
-			lo, loVal = n+1, position(last)
-			continue
-		}
-		hi, hiVal = n, position(first)
-		if string(first) < string(id[:]) {
-			lo = n
-		}
-	}
-	for n := lo; n < blocks; n++ {
-		if err := read(n); err != nil {
-			return false, err
-		}
-		for rest := pairs; len(rest) > 0; rest = rest[pairSize:] {
-			e := decodePair(rest)
-			if e.ID == id && take(e) {
-				return true, nil
-			}
-			if string(e.ID[:]) > string(id[:]) {
-				return false, nil
-			}
+		if scan(s.pairsOf(uint32(n), buf[:]), id, take) {
+			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// position maps an id to [0, 1).
-func position(id []byte) float64 { return float64(binary.BigEndian.Uint64(id)) / (1 << 64) }
+// scan offers the pairs of an id to take, until it says yes. The pairs ascend.
+func scan(pairs []byte, id seal.Short, take func(Entry) bool) bool {
+	for ; len(pairs) > 0; pairs = pairs[pairSize:] {
+		switch c := bytes.Compare(pairs[:16], id[:]); {
+		case c > 0:
+			return false
+		case c == 0 && take(decodePair(pairs)):
+			return true
+		}
+	}
+	return false
+}

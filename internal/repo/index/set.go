@@ -12,11 +12,8 @@ import (
 	"strongroom/internal/repo/seal"
 )
 
-// DefaultBudget is how many entries are kept in memory: about 40 bytes each.
+// DefaultBudget is how many entries are kept in memory: 24 bytes each.
 const DefaultBudget = 1 << 20
-
-// mergeAt is how many segments of about one size are merged into one.
-const mergeAt = 8
 
 // Set is the index of one repository. Packs get a number in it, which stays the same while the Set lives, whatever happens
 // to segments. Safe for concurrent use.
@@ -27,93 +24,41 @@ type Set struct {
 
 	mu       sync.RWMutex
 	segments []*segment
-	memory   table    // entries of the segments that are in memory
-	loaded   []uint32 // parallel to segments: 1 if its entries are in memory
-	packs    []pack.Info
-	slots    map[seal.PackID]uint32
-	gone     map[uint32]bool // packs dropped by Drop
-	stale    []SegmentID     // replaced, still in the store
+	kept     int // entries in memory
+	packs    packTable
+	sequence uint64 // the highest of any segment
+	drops    map[seal.PackID]uint64
+	dropped  map[uint32]uint64 // drops by number
+	gone     map[uint32]bool   // dropped, and not published again since
+	stale    []SegmentID       // replaced, still in the store
 	// writing are the segments that Publish is about to install: refresh leaves them to it. Otherwise a segment that is
 	// durable but not installed yet could be loaded, merged and deleted before its publisher installs it once more.
 	writing map[SegmentID]bool
+	// unsure is set when the writing of a segment was reported to have failed: it may be in the store all the same, and name
+	// packs that were dropped since.
+	unsure bool
 
-	merge sync.Mutex // held by whoever rewrites segments
+	merge sync.Mutex // held by whoever rewrites segments or looks for new ones; always before mu
 }
 
-// Load reads the index.
-func Load(ctx context.Context, store blob.Store, m *seal.Maint, budget int) (*Set, error) {
-	s := &Set{store: store, maint: m, budget: budget, slots: map[seal.PackID]uint32{}, gone: map[uint32]bool{}, writing: map[SegmentID]bool{}}
-	return s, s.read(ctx)
+func newSet(store blob.Store, m *seal.Maint, budget int) *Set {
+	return &Set{
+		store: store, maint: m, budget: budget, drops: map[seal.PackID]uint64{}, dropped: map[uint32]uint64{},
+		gone: map[uint32]bool{}, writing: map[SegmentID]bool{},
+	}
 }
 
-// read loads all segments that are in the store. Another Set on the same store (a check has its own) may merge some of them
-// in between; then they are listed again. The caller holds merge and mu, or is alone.
-func (s *Set) read(ctx context.Context) (err error) {
+// Load reads the index. Memory is what stays in it. Another Set on the same store may merge segments meanwhile.
+// fault.Corrupt: a segment that counts is missing or damaged.
+func Load(ctx context.Context, store blob.Store, m *seal.Maint, budget int) (s *Set, err error) {
 	for range 3 {
-		if err = s.readOnce(ctx); !fault.Is(err, fault.NotFound) {
-			return err
+		s = newSet(store, m, budget)
+		// A segment that was listed and is missing was merged in between: list again.
+		if err = s.refresh(ctx); !fault.Is(err, fault.NotFound) {
+			return s, err
 		}
 	}
-	return corrupt(prefix, "segments are listed and then missing")
-}
-
-// readOnce loads all segments that are in the store in place of those in memory.
-func (s *Set) readOnce(ctx context.Context) error {
-	var infos []blob.Info
-	if err := s.store.List(ctx, prefix, func(i blob.Info) error { infos = append(infos, i); return nil }); err != nil {
-		return err
-	}
-	replaced := map[SegmentID]bool{}
-	damaged := map[SegmentID]error{}
-	var all []*segment
-	for _, i := range infos {
-		id, ok := ParseName(i.Name)
-		if ok && s.writing[id] {
-			continue
-		}
-		seg, err := openSegment(ctx, s.store, s.maint, i)
-		if ok && fault.Is(err, fault.Corrupt) {
-			damaged[id] = err
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		all = append(all, seg)
-		for _, r := range seg.replaces {
-			replaced[r] = true
-		}
-	}
-	// Small segments first: they are the new ones, and profit most from memory.
-	slices.SortFunc(all, func(a, b *segment) int { return cmp.Compare(a.pairs, b.pairs) })
-	next := s.empty()
-	for id, err := range damaged {
-		if !replaced[id] {
-			return err
-		}
-		next.stale = append(next.stale, id)
-	}
-	for _, seg := range all {
-		if replaced[seg.id] {
-			next.stale = append(next.stale, seg.id)
-			continue
-		}
-		if err := next.install(ctx, seg, nil); err != nil {
-			return err
-		}
-	}
-	s.take(next)
-	s.stale = next.stale
-	return nil
-}
-
-// empty returns a Set with the same numbers of packs and no segments; take moves its content into s.
-func (s *Set) empty() *Set {
-	return &Set{store: s.store, maint: s.maint, budget: s.budget, packs: s.packs, slots: s.slots, gone: s.gone}
-}
-
-func (s *Set) take(n *Set) {
-	s.segments, s.loaded, s.memory, s.packs, s.slots = n.segments, n.loaded, n.memory, n.packs, n.slots
+	return s, corrupt(prefix, "segments are listed and then missing")
 }
 
 // Refresh takes notice of segments in the store that are not known: those of a Publish or a merge that was reported to have
@@ -124,10 +69,10 @@ func (s *Set) Refresh(ctx context.Context) error {
 	return s.refresh(ctx)
 }
 
+// refresh is Refresh for a caller who holds merge or is alone.
 func (s *Set) refresh(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	known := map[string]bool{}
+	s.mu.RLock()
 	for _, seg := range s.segments {
 		known[seg.id.Name()] = true
 	}
@@ -137,148 +82,261 @@ func (s *Set) refresh(ctx context.Context) error {
 	for id := range s.writing {
 		known[id.Name()] = true
 	}
-	news := false
+	room := s.budget - s.kept
+	s.mu.RUnlock()
+	var news []blob.Info
 	err := s.store.List(ctx, prefix, func(i blob.Info) error {
-		news = news || !known[i.Name]
+		if !known[i.Name] {
+			news = append(news, i)
+		}
 		return nil
 	})
-	if err != nil || !news {
+	if err != nil || len(news) == 0 {
 		return err
 	}
-	return s.read(ctx)
-}
-
-// install makes a segment part of the set. entries are its content if the caller has it, with the segment's numbers of
-// packs. The caller holds mu or is alone.
-func (s *Set) install(ctx context.Context, seg *segment, entries []Entry) error {
-	seg.slots = make([]uint32, len(seg.packs))
-	for i, p := range seg.packs {
-		slot, err := s.slot(p)
+	damaged := map[SegmentID]error{}
+	var found []*segment
+	for _, i := range news {
+		seg, err := openSegment(ctx, s.store, s.maint, i)
+		if id, ok := ParseName(i.Name); ok && fault.Is(err, fault.Corrupt) {
+			damaged[id] = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		seg.slots[i] = slot
+		found = append(found, seg)
 	}
-	inMemory := uint32(0)
-	if s.memory.n+int(seg.pairs) <= s.budget {
-		inMemory = 1
-		for _, e := range entries {
-			e.Pack = seg.slots[e.Pack]
-			s.memory.add(e)
-		}
-		if entries == nil {
-			if err := s.each(ctx, seg, func(e Entry) error { s.memory.add(e); return nil }); err != nil {
-				return err
-			}
-		}
-	}
-	s.segments = append(s.segments, seg)
-	s.loaded = append(s.loaded, inMemory)
-	return nil
-}
-
-// slot returns the number of a pack, a new one if it is not known.
-func (s *Set) slot(p pack.Info) (uint32, error) {
-	if n, ok := s.slots[p.ID]; ok {
-		if s.packs[n] != p {
-			return 0, corrupt(p.Name(), "two segments disagree about this pack")
-		}
-		return n, nil
-	}
-	n := uint32(len(s.packs))
-	s.packs = append(s.packs, p)
-	s.slots[p.ID] = n
-	return n, nil
-}
-
-// each yields the entries of a segment in order, with the set's pack numbers.
-func (s *Set) each(ctx context.Context, seg *segment, fn func(Entry) error) error {
-	buf := make([]byte, 64*blockSize)
-	for n := uint32(0); n < seg.blocks(); {
-		k := min(64, seg.blocks()-n)
-		b := buf[:k*blockSize]
-		if err := s.store.ReadAt(ctx, seg.id.Name(), b, int64(n)*blockSize); err != nil {
+	// Small segments first: they are the new ones, and profit most from memory.
+	slices.SortFunc(found, func(a, b *segment) int { return cmp.Compare(a.pairs, b.pairs) })
+	replaced := s.replaced(found)
+	for id, err := range damaged {
+		if !replaced[id] {
 			return err
 		}
-		for ; k > 0; k, n, b = k-1, n+1, b[blockSize:] {
-			pairs, err := seg.checkBlock(s.maint, n, b[:blockSize])
-			if err != nil {
+	}
+	for _, seg := range found {
+		if n := int(seg.pairs); !replaced[seg.id] && n > 0 && n <= room {
+			if err := s.keep(ctx, seg); err != nil {
 				return err
 			}
-			for ; len(pairs) > 0; pairs = pairs[pairSize:] {
-				e := decodePair(pairs)
-				if int(e.Pack) >= len(seg.slots) || e.Frame >= seg.packs[e.Pack].Frames {
-					return corrupt(seg.id.Name(), "an entry names a pack or frame that does not exist")
-				}
-				e.Pack = seg.slots[e.Pack]
-				if err := fn(e); err != nil {
-					return err
+			room -= n
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range damaged {
+		s.stale = append(s.stale, id)
+	}
+	return s.adopt(found, replaced)
+}
+
+// replaced returns the segments that do not count, according to those that are known and those that were found.
+func (s *Set) replaced(found []*segment) map[SegmentID]bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := map[SegmentID]bool{}
+	for _, seg := range append(slices.Clone(s.segments), found...) {
+		for _, r := range seg.replaces {
+			out[r] = true
+		}
+	}
+	return out
+}
+
+// adopt makes segments that were found part of the set. The caller holds mu.
+func (s *Set) adopt(found []*segment, replaced map[SegmentID]bool) error {
+	var old []*segment
+	for _, seg := range s.segments {
+		if replaced[seg.id] {
+			old = append(old, seg)
+		}
+	}
+	s.retire(old)
+	for _, seg := range found {
+		known := slices.ContainsFunc(s.segments, func(o *segment) bool { return o.id == seg.id })
+		switch {
+		case known || s.writing[seg.id]:
+			seg.release() // published since the listing
+		case replaced[seg.id]:
+			s.stale = append(s.stale, seg.id)
+			s.sequence = max(s.sequence, seg.sequence)
+			seg.release()
+		default:
+			if err := s.install(seg); err != nil {
+				return err
+			}
+		}
+	}
+	s.drop(s.segments...)
+	return nil
+}
+
+// retire takes segments out of the set; they are still in the store. The caller holds mu.
+func (s *Set) retire(old []*segment) {
+	s.segments = slices.DeleteFunc(slices.Clone(s.segments), func(seg *segment) bool { return slices.Contains(old, seg) })
+	for _, seg := range old {
+		if seg.resident != nil {
+			s.kept -= int(seg.pairs)
+		}
+		s.stale = append(s.stale, seg.id)
+		seg.release()
+	}
+}
+
+// install makes a segment part of the set. The caller holds mu or is alone.
+func (s *Set) install(seg *segment) error {
+	s.sequence = max(s.sequence, seg.sequence)
+	if seg.slots == nil {
+		seg.slots = make([]uint32, seg.packs)
+		for i := range seg.slots {
+			line := seg.table.b[i*packLine:][:packLine]
+			slot, ok := s.packs.number(line)
+			if !ok {
+				return corrupt(getPack(line).Name(), "two segments disagree about this pack")
+			}
+			seg.slots[i] = slot
+			if len(s.drops) > 0 {
+				if d, ok := s.drops[s.packs.id(slot)]; ok {
+					s.dropped[slot] = d
 				}
 			}
 		}
 	}
+	if len(s.gone) > 0 {
+		for _, slot := range seg.slots {
+			if !s.dead(seg, slot) {
+				delete(s.gone, slot)
+			}
+		}
+	}
+	seg.table.release()
+	if seg.resident != nil {
+		s.kept += int(seg.pairs)
+	}
+	s.segments = append(s.segments, seg)
 	return nil
 }
 
-// Lookup finds a chunk at a place that usable accepts. usable must not call the Set.
+// drop takes notice of what segments say about packs that are gone. Those segments are installed. The caller holds mu.
+func (s *Set) drop(segments ...*segment) {
+	any := false
+	for _, seg := range segments {
+		for _, d := range seg.drops {
+			any = true
+			if d.sequence <= s.drops[d.pack] {
+				continue
+			}
+			s.drops[d.pack] = d.sequence
+			if slot, ok := s.packs.find(d.pack[:]); ok {
+				s.dropped[slot] = d.sequence
+			}
+		}
+	}
+	if !any {
+		return
+	}
+	for slot := range s.dropped {
+		s.gone[slot] = true
+	}
+	for _, seg := range s.segments {
+		for _, slot := range seg.slots {
+			if !s.dead(seg, slot) {
+				delete(s.gone, slot)
+			}
+		}
+	}
+}
+
+// keep reads the pairs of a segment into memory.
+func (s *Set) keep(ctx context.Context, seg *segment) error {
+	r := newRegion(int(seg.pairs) * pairSize)
+	to := r.b
+	err := s.each(ctx, seg, func(pairs []byte) error {
+		to = to[copy(to, pairs):]
+		return nil
+	})
+	if err == nil {
+		seg.resident = r
+	}
+	return err
+}
+
+// each yields the pairs of a segment, block by block.
+func (s *Set) each(ctx context.Context, seg *segment, fn func(pairs []byte) error) error {
+	buf := make([]byte, min(64, seg.blocks())*blockSize)
+	for n := uint32(0); n < seg.blocks(); {
+		k, err := seg.readBlocks(ctx, s.store, s.maint, n, buf)
+		if err != nil {
+			return err
+		}
+		for i := range k {
+			if err := fn(seg.pairsOf(n+i, buf[int(i)*blockSize:][:blockSize])); err != nil {
+				return err
+			}
+		}
+		n += k
+	}
+	return nil
+}
+
+// Lookup finds a chunk at a place that usable accepts. usable must not call the Set. A chunk that is not in the index costs
+// no I/O but for about one in a hundred per segment; one that is costs the read of one block if it is not in memory.
 func (s *Set) Lookup(ctx context.Context, id seal.Short, usable func(slot, frame uint32) bool) (e Entry, ok bool, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	take := func(c Entry) bool {
-		if s.gone[c.Pack] || !usable(c.Pack, c.Frame) {
-			return false
-		}
-		e = c
-		return true
-	}
-	if s.memory.find(id, take) {
-		return e, true, nil
-	}
-	for i, seg := range s.segments {
-		if s.loaded[i] != 0 {
-			continue
-		}
+	for _, seg := range s.segments {
 		found, err := seg.find(ctx, s.store, s.maint, id, func(c Entry) bool {
 			if int(c.Pack) >= len(seg.slots) {
 				return false
 			}
 			c.Pack = seg.slots[c.Pack]
-			return take(c)
-		})
-		if err != nil {
-			if fault.Is(err, fault.NotFound) {
-				err = corrupt(seg.id.Name(), "the object is missing")
+			if s.dead(seg, c.Pack) || !usable(c.Pack, c.Frame) {
+				return false
 			}
-			return Entry{}, false, err
+			e = c
+			return true
+		})
+		if fault.Is(err, fault.NotFound) {
+			err = corrupt(seg.id.Name(), "the object is missing")
 		}
-		if found {
-			return e, true, nil
+		if found || err != nil {
+			return e, found, err
 		}
 	}
 	return Entry{}, false, nil
+}
+
+// dead reports whether what a segment says about a pack does not count any more.
+func (s *Set) dead(seg *segment, slot uint32) bool {
+	if len(s.dropped) == 0 {
+		return false
+	}
+	d, ok := s.dropped[slot]
+	return ok && seg.sequence < d
 }
 
 // Pack returns what the index knows about a pack.
 func (s *Set) Pack(slot uint32) pack.Info {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.packs[slot]
+	return s.packs.info(slot)
 }
 
 // Slot returns the number of a pack.
 func (s *Set) Slot(id seal.PackID) (uint32, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	n, ok := s.slots[id]
-	return n, ok && !s.gone[n]
+	slot, ok := s.packs.find(id[:])
+	return slot, ok && !s.gone[slot]
 }
 
 // Packs returns the numbers of all packs.
 func (s *Set) Packs() []uint32 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	out := make([]uint32, 0, len(s.packs))
-	for n := range uint32(len(s.packs)) {
+	out := make([]uint32, 0, int(s.packs.n)-len(s.gone))
+	for n := range s.packs.n {
 		if !s.gone[n] {
 			out = append(out, n)
 		}
@@ -286,7 +344,7 @@ func (s *Set) Packs() []uint32 {
 	return out
 }
 
-// Entries returns how many entries all segments have together.
+// Entries returns how many entries all segments have together, those of dropped packs included.
 func (s *Set) Entries() (n uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -296,128 +354,66 @@ func (s *Set) Entries() (n uint64) {
 	return n
 }
 
-// Publish adds entries of durable packs: writes a segment and makes it visible. Entry.Pack counts in packs.
+// begin names a new segment and keeps refresh from it.
+func (s *Set) begin() *segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sequence++
+	seg := &segment{id: newSegmentID(), sequence: s.sequence}
+	s.writing[seg.id] = true
+	return seg
+}
+
+// Publish adds entries of durable packs: writes a segment and makes it visible. Entry.Pack counts in packs. A pack that was
+// dropped before counts again.
 func (s *Set) Publish(ctx context.Context, entries []Entry, packs []pack.Info) error {
 	if len(packs) == 0 {
 		return nil
 	}
-	id := newSegmentID()
-	s.mu.Lock()
-	s.writing[id] = true
-	s.mu.Unlock()
-	seg, err := writeSegment(ctx, s.store, s.maint, id, entries, packs, nil)
+	seg := s.begin()
+	s.mu.RLock()
+	keep := s.kept+len(entries) <= s.budget
+	s.mu.RUnlock()
+	done, err := writeSegment(ctx, s.store, s.maint, seg, entries, packs, keep)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.writing, id)
+	delete(s.writing, seg.id)
 	if err != nil {
+		s.unsure = true
 		return err // it may be in the store all the same: the next refresh finds out
 	}
-	return s.install(ctx, seg, entries)
+	return s.install(done)
 }
 
-// Compact merges segments where there are many of about one size. Replaced ones are deleted.
-func (s *Set) Compact(ctx context.Context) error {
-	s.merge.Lock()
-	defer s.merge.Unlock()
-	s.mu.RLock()
-	tiers := map[int][]*segment{}
-	for _, seg := range s.segments {
-		t := 0
-		for n := seg.pairs / 1024; n > 0; n /= mergeAt {
-			t++
-		}
-		tiers[t] = append(tiers[t], seg)
-	}
-	s.mu.RUnlock()
-	for _, t := range tiers {
-		if len(t) >= mergeAt {
-			return s.rewrite(ctx, t, nil)
-		}
-	}
-	return nil
-}
-
-// Drop removes packs from the index, durably: when it returns nil, no segment that will be loaded names them.
+// Drop removes packs from the index, durably: when it returns nil, no segment's word about them counts any more.
 func (s *Set) Drop(ctx context.Context, packs map[uint32]bool) error {
+	if len(packs) == 0 {
+		return nil
+	}
 	s.merge.Lock()
 	defer s.merge.Unlock()
 	if err := s.refresh(ctx); err != nil {
 		return err
 	}
+	seg := s.begin()
 	s.mu.RLock()
-	var touched []*segment
-	for _, seg := range s.segments {
-		if slices.ContainsFunc(seg.slots, func(n uint32) bool { return packs[n] }) {
-			touched = append(touched, seg)
-		}
+	for n := range packs {
+		seg.drops = append(seg.drops, drop{s.packs.id(n), seg.sequence})
 	}
 	s.mu.RUnlock()
-	if err := s.rewrite(ctx, touched, packs); err != nil {
-		return err
-	}
+	slices.SortFunc(seg.drops, func(a, b drop) int { return slices.Compare(a.pack[:], b.pack[:]) })
+	done, err := writeSegment(ctx, s.store, s.maint, seg, nil, nil, false)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for n := range packs {
-		s.gone[n] = true
-		delete(s.slots, s.packs[n].ID)
-	}
-	return nil
-}
-
-// Clean deletes replaced segments that an interrupted rewrite left.
-func (s *Set) Clean(ctx context.Context) (n int, err error) {
-	s.merge.Lock()
-	defer s.merge.Unlock()
-	for len(s.stale) > 0 {
-		if err := s.store.Delete(ctx, s.stale[0].Name()); err != nil && !fault.Is(err, fault.NotFound) {
-			return n, err
-		}
-		s.stale = s.stale[1:]
-		n++
-	}
-	return n, nil
-}
-
-// rewrite replaces segments by one without the packs to drop. merge is held, so that nobody else replaces segments; new
-// ones may be published meanwhile.
-func (s *Set) rewrite(ctx context.Context, old []*segment, drop map[uint32]bool) error {
-	if len(old) == 0 {
-		return nil
-	}
-	seg, err := s.mergeSegments(ctx, old, drop)
+	delete(s.writing, seg.id)
 	if err != nil {
+		s.unsure = true
 		return err
 	}
-	s.mu.Lock()
-	err = s.swap(ctx, seg, old)
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.install(done); err != nil {
 		return err
 	}
-	// The new segment is durable and says what it replaces: a crash from here on leaves superseded objects, no damage.
-	for _, o := range old {
-		s.stale = append(s.stale, o.id)
-	}
-	for len(s.stale) > 0 {
-		if err := s.store.Delete(ctx, s.stale[0].Name()); err != nil && !fault.Is(err, fault.NotFound) {
-			return nil // Clean tries again
-		}
-		s.stale = s.stale[1:]
-	}
-	return nil
-}
-
-// swap puts seg in the place of old and rebuilds what is in memory. The caller holds mu.
-func (s *Set) swap(ctx context.Context, seg *segment, old []*segment) error {
-	keep := s.empty()
-	for _, o := range append(slices.Clone(s.segments), seg) {
-		if !slices.Contains(old, o) {
-			if err := keep.install(ctx, o, nil); err != nil {
-				return err
-			}
-		}
-	}
-	s.take(keep)
+	s.drop(done)
 	return nil
 }
 
@@ -426,13 +422,22 @@ func (s *Set) Verify(ctx context.Context) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	for _, seg := range s.segments {
-		var last Entry
-		first := true
-		err := s.each(ctx, seg, func(e Entry) error {
-			if !first && string(e.ID[:]) < string(last.ID[:]) {
-				return corrupt(seg.id.Name(), "its entries are out of order")
+		var last [16]byte
+		var block uint32
+		err := s.each(ctx, seg, func(pairs []byte) error {
+			if string(pairs[:fenceSize]) != string(seg.fences[int(block)*fenceSize:][:fenceSize]) {
+				return corrupt(seg.id.Name(), "a block begins with another id than it should")
 			}
-			first, last = false, e
+			block++
+			for ; len(pairs) > 0; pairs = pairs[pairSize:] {
+				if string(pairs[:16]) < string(last[:]) {
+					return corrupt(seg.id.Name(), "its entries are out of order")
+				}
+				copy(last[:], pairs)
+				if e := decodePair(pairs); !s.valid(seg, e) || !seg.filter.has(e.ID) {
+					return corrupt(seg.id.Name(), "an entry names a pack or frame that does not exist, or is missing in the filter")
+				}
+			}
 			return nil
 		})
 		if err != nil {
@@ -440,4 +445,9 @@ func (s *Set) Verify(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// valid reports whether an entry's pack and frame exist.
+func (s *Set) valid(seg *segment, e Entry) bool {
+	return int(e.Pack) < len(seg.slots) && e.Frame < s.packs.frames(seg.slots[e.Pack])
 }
