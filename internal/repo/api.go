@@ -118,8 +118,18 @@ type CopyOptions struct {
 // PruneOptions are the parameters of Prune.
 type PruneOptions struct {
 	DryRun bool
-	// MaxFraction refuses (fault.Limit) a run that would delete more than this part of the stored bytes; 0 means no limit.
+	// Now is the trusted time, by which the grace period is measured; zero: that of Config.Clock.
+	Now time.Time
+	// Grace is how long packs that nobody needs wait in the trash before they are deleted. 0: they, and all that wait
+	// already, are deleted at once. KeepTrash: nothing is deleted.
+	Grace time.Duration
+	// MaxFraction is the part of the stored bytes that may go at once (fault.Limit) although no forgotten recovery point
+	// accounts for it; 0 means 0.1, negative no limit. Up to MinBytes may always go; 0 means 1 GiB, negative nothing. More
+	// than 1 TiB never goes without approval.
 	MaxFraction float64
+	MinBytes    int64
+	// Approved is the digest of the plan that somebody looked at and approved: exactly that may go beyond the limit.
+	Approved string
 	// RepackDead rewrites packs of which at least this part is dead; 0 means 0.4, negative never. It needs the root key.
 	RepackDead float64
 }
@@ -130,11 +140,15 @@ type PruneReport struct {
 	StoredBytes    int64 // before
 	DeletedPacks   int
 	FreedBytes     int64
+	TrashedPacks   int // in the trash afterwards
+	TrashedBytes   int64
+	RescuedPacks   int // taken out of the trash because a recovery point needs them: worth a question how that came
 	RepackedPacks  int
 	RepackedBytes  int64 // written anew
 	DeferredPacks  int   // dead, but an operation that began before is still running: the next Prune takes them
 	DeletedObjects int   // other objects: records of forgotten recovery points, superseded indexes
 	TempFiles      int
+	Plan           Plan
 }
 
 // Finding is something wrong in a repository.

@@ -114,7 +114,7 @@ func FuzzJournal(f *testing.F) {
 	e.Bool(true)
 	f.Add(e.B, false)
 	f.Fuzz(func(t *testing.T, body []byte, checkpoint bool) {
-		j := &journal{maint: maint, points: map[string]journaled{}}
+		j := &journal{maint: maint, points: map[string]journaled{}, trash: map[seal.PackID]trashed{}}
 		name := journalName(0, checkpoint)
 		if err := j.apply(name, 0, checkpoint, maint.Wrap(name, bytes.Clone(body)), true); err != nil && !fault.Is(err, fault.Corrupt) {
 			t.Fatal(err)

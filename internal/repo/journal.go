@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"strongroom/internal/blob"
 	"strongroom/internal/fault"
+	"strongroom/internal/repo/pack"
 	"strongroom/internal/repo/seal"
 )
 
@@ -24,11 +26,15 @@ const (
 	jForget     = 2 // it is dropped; its bytes are freed by Prune
 	jRetention  = 3 // its retention changed
 	jCheckpoint = 4 // the state after all entries so far
+	jTrash      = 5 // packs that nobody needs wait in the trash
+	jUntrash    = 6 // packs are not in the trash any more: deleted, or needed again
+	jRecall     = 7 // a recovery point that was dropped is back
 )
 
-// journal is the hash-chained record of what happened to recovery points after (and including) their commit. Each entry is
-// an object of its own whose number is one higher than the last; it contains the digest of the one before. It says which
-// commit records must exist, so that a lost one is noticed instead of its bytes being freed.
+// journal is the hash-chained record of what happened to recovery points after (and including) their commit, and to packs
+// that are not needed any more. Each entry is an object of its own whose number is one higher than the last; it contains the
+// digest of the one before. It says which commit records must exist, so that a lost one is noticed instead of its bytes being
+// freed, and since when which packs wait in the trash (trash.go).
 type journal struct {
 	store blob.Store
 	maint *seal.Maint
@@ -38,13 +44,15 @@ type journal struct {
 	head   [32]byte // digest of the last entry
 	since  int      // entries since the checkpoint
 	points map[string]journaled
+	trash  map[seal.PackID]trashed
 	bad    bool // the last write may or may not have happened: read again before the next
 }
 
 // journaled is the journal's opinion of one recovery point.
 type journaled struct {
 	forgotten bool
-	changed   bool // retention differs from the commit record's
+	at        time.Time // when it was forgotten
+	changed   bool      // retention differs from the commit record's
 	retain    time.Time
 	locked    bool
 }
@@ -55,6 +63,7 @@ type journalEntry struct {
 	at     time.Time
 	retain time.Time
 	locked bool
+	packs  []trashed // of jUntrash only the ids count
 }
 
 func journalName(seq uint64, checkpoint bool) string {
@@ -88,7 +97,8 @@ func (j *journal) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.next, j.head, j.since, j.points, j.bad = 0, [32]byte{}, 0, map[string]journaled{}, false
+	j.next, j.head, j.since, j.bad = 0, [32]byte{}, 0, false
+	j.points, j.trash = map[string]journaled{}, map[seal.PackID]trashed{}
 	for i, name := range names[start:] {
 		seq, checkpoint, _ := parseJournalName(name)
 		data, err := blob.Get(ctx, j.store, name, maxSmall)
@@ -138,16 +148,14 @@ func (j *journal) apply(name string, seq uint64, checkpoint bool, data []byte, f
 		d.Fail("wrong kind")
 	}
 	switch e.kind {
-	case jCommit, jForget:
+	case jCommit, jForget, jRecall:
 		e.id = d.String()
 	case jRetention:
 		e.id, e.retain, e.locked = d.String(), decodeTime(d), d.Bool()
 	case jCheckpoint:
-		j.points = map[string]journaled{}
-		for range d.Count(6) {
-			id := d.String()
-			j.points[id] = journaled{forgotten: d.Bool(), changed: d.Bool(), retain: decodeTime(d), locked: d.Bool()}
-		}
+		j.decodeState(d)
+	case jTrash, jUntrash:
+		e.packs = decodePacks(d, e.kind == jTrash, false)
 	default:
 		d.Fail("unknown kind")
 	}
@@ -164,11 +172,26 @@ func (j *journal) note(e journalEntry) {
 	switch e.kind {
 	case jCommit:
 	case jForget:
-		p.forgotten = true
+		p.forgotten, p.at = true, e.at
+	case jRecall:
+		p.forgotten, p.at = false, time.Time{}
 	case jRetention:
 		p.changed, p.retain, p.locked = true, e.retain, e.locked
 	case jCheckpoint:
 		j.since = 0
+		return
+	case jTrash:
+		j.since++
+		for _, t := range e.packs {
+			t.at = e.at
+			j.trash[t.id] = t
+		}
+		return
+	case jUntrash:
+		j.since++
+		for _, t := range e.packs {
+			delete(j.trash, t.id)
+		}
 		return
 	}
 	j.since++
@@ -187,22 +210,16 @@ func (j *journal) append(ctx context.Context, e journalEntry) error {
 	b.Uint(e.kind)
 	encodeTime(&b, e.at)
 	switch e.kind {
-	case jCommit, jForget:
+	case jCommit, jForget, jRecall:
 		b.String(e.id)
 	case jRetention:
 		b.String(e.id)
 		encodeTime(&b, e.retain)
 		b.Bool(e.locked)
 	case jCheckpoint:
-		b.Uint(uint64(len(j.points)))
-		for _, id := range slices.Sorted(maps.Keys(j.points)) {
-			p := j.points[id]
-			b.String(id)
-			b.Bool(p.forgotten)
-			b.Bool(p.changed)
-			encodeTime(&b, p.retain)
-			b.Bool(p.locked)
-		}
+		j.encodeState(&b)
+	case jTrash, jUntrash:
+		encodePacks(&b, e.packs, e.kind == jTrash, false)
 	}
 	name := journalName(j.next, e.kind == jCheckpoint)
 	data := j.maint.Wrap(name, b.B)
@@ -214,6 +231,78 @@ func (j *journal) append(ctx context.Context, e journalEntry) error {
 	j.note(e)
 	j.next, j.head = j.next+1, sha256.Sum256(data)
 	return nil
+}
+
+// encodeState appends what a checkpoint holds.
+func (j *journal) encodeState(b *seal.Encoder) {
+	b.Uint(uint64(len(j.points)))
+	for _, id := range slices.Sorted(maps.Keys(j.points)) {
+		p := j.points[id]
+		b.String(id)
+		b.Bool(p.forgotten)
+		if p.forgotten {
+			encodeTime(b, p.at)
+		}
+		b.Bool(p.changed)
+		encodeTime(b, p.retain)
+		b.Bool(p.locked)
+	}
+	encodePacks(b, slices.Collect(maps.Values(j.trash)), true, true)
+}
+
+// decodeState is the inverse of encodeState. It accepts ascending ids only.
+func (j *journal) decodeState(d *seal.Decoder) {
+	j.points, j.trash = map[string]journaled{}, map[seal.PackID]trashed{}
+	last := ""
+	for i := range d.Count(6) {
+		id := d.String()
+		if i > 0 && id <= last {
+			d.Fail("recovery points out of order")
+		}
+		p := journaled{forgotten: d.Bool()}
+		if p.forgotten {
+			p.at = decodeTime(d)
+		}
+		p.changed, p.retain, p.locked = d.Bool(), decodeTime(d), d.Bool()
+		j.points[id], last = p, id
+	}
+	for _, t := range decodePacks(d, true, true) {
+		j.trash[t.id] = t
+	}
+}
+
+// encodePacks appends packs, which it sorts, with or without their class and the time since when they are in the trash.
+func encodePacks(b *seal.Encoder, packs []trashed, class, at bool) {
+	slices.SortFunc(packs, func(x, y trashed) int { return bytes.Compare(x.id[:], y.id[:]) })
+	b.Uint(uint64(len(packs)))
+	for _, t := range packs {
+		b.Raw(t.id[:])
+		if class {
+			b.Raw([]byte{t.class})
+		}
+		if at {
+			encodeTime(b, t.at)
+		}
+	}
+}
+
+// decodePacks is the inverse of encodePacks.
+func decodePacks(d *seal.Decoder, class, at bool) []trashed {
+	packs := make([]trashed, d.Count(16))
+	for i := range packs {
+		t := &packs[i]
+		copy(t.id[:], d.Raw(16))
+		if class {
+			t.class = byte(d.Max(uint64(pack.ClassMeta)))
+		}
+		if at {
+			t.at = decodeTime(d)
+		}
+		if class && t.class == 0 || i > 0 && bytes.Compare(packs[i-1].id[:], t.id[:]) >= 0 {
+			d.Fail("packs out of order or without a class")
+		}
+	}
+	return packs
 }
 
 // state returns the journal's opinion of a recovery point.

@@ -2,96 +2,138 @@ package repo
 
 import (
 	"context"
+	"time"
 
 	"strongroom/internal/blob"
 	"strongroom/internal/fault"
-	"strongroom/internal/repo/pack"
-	"strongroom/internal/repo/seal"
 )
 
 // pruning is one running Prune.
 type pruning struct {
 	r      *Repository
 	o      PruneOptions
+	now    time.Time // trusted
 	report PruneReport
 
-	recs   []*record
-	points map[string]journaled
-	live   *refSet
-	slots  []uint32 // all packs when the look began
+	recs     []*record
+	points   map[string]journaled
+	live     *refSet
+	released *refSet  // what forgotten recovery points needed
+	slots    []uint32 // all packs when the look began
 }
 
-// Prune frees what no recovery point needs: packs without a needed chunk are deleted, packs with few are rewritten (that
-// takes the root key), and so are many small ones; what crashes and forgotten recovery points left goes too. It may run
-// beside everything else. What a running operation might still need is left for the next Prune and counted as deferred.
+// Prune frees what no recovery point needs: packs without a needed chunk go to the trash, and are deleted by the first Prune
+// after the grace period; packs with few are rewritten (that takes the root key), and so are many small ones; what crashes
+// and forgotten recovery points left goes too. It may run beside everything else. What a running operation might still need
+// is left for the next Prune and counted as deferred.
 //
 // It deletes nothing when it cannot tell what is needed: a damaged or missing commit record or reference set is
-// fault.Corrupt. fault.Limit: MaxFraction. fault.Unavailable: another Prune is running.
+// fault.Corrupt. fault.Limit: more would go than may go without approval (plan.go). fault.Unavailable: another Prune is
+// running. After an error, everything that was begun is left for the next Prune to finish.
 func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, error) {
 	if !r.v.prune.TryLock() {
 		return PruneReport{}, fault.New(fault.Unavailable, "the repository is being pruned already")
 	}
 	defer r.v.prune.Unlock()
-	p := &pruning{r: r, o: o}
-	r.v.look()
-	defer r.v.giveUp()
-	if err := r.v.index.Refresh(ctx); err != nil {
-		return PruneReport{}, err
+	p := &pruning{r: r, o: o, now: o.Now}
+	if p.now.IsZero() {
+		p.now = r.clock.Now()
 	}
-	// Packs that appear from here on are nobody's candidates.
-	p.slots = r.v.index.Packs()
-	if err := p.mark(ctx); err != nil {
-		return p.report, err
-	}
-	var dead []uint32
-	var freed int64
-	for _, slot := range p.slots {
-		info := r.v.index.Pack(slot)
-		p.report.Packs++
-		p.report.StoredBytes += info.Size
-		if p.live.bits(slot) == nil {
-			dead = append(dead, slot)
-			freed += info.Size
-		}
-	}
-	if o.MaxFraction > 0 && float64(freed) > o.MaxFraction*float64(p.report.StoredBytes) {
-		return p.report, fault.New(fault.Limit, "pruning would free %d of %d bytes, more than the part of %.2f that is allowed at once", freed, p.report.StoredBytes, o.MaxFraction)
-	}
-	repacked, err := p.repack(ctx)
-	if err != nil {
-		return p.report, err
-	}
-	if o.DryRun {
-		p.report.DeletedPacks, p.report.FreedBytes = len(dead), freed
-		return p.report, nil
-	}
-	r.v.condemn(append(dead, repacked...))
-	if err := p.sweep(ctx); err != nil {
-		return p.report, err
-	}
-	err = p.tidy(ctx)
+	err := p.run(ctx)
 	return p.report, err
 }
 
-// sweep deletes what may be deleted. First the index forgets the packs, durably; then they go.
-func (p *pruning) sweep(ctx context.Context) error {
-	packs, deferred := p.r.v.sweep()
-	p.report.DeferredPacks = deferred
-	if len(packs) == 0 {
-		return nil
-	}
-	if err := p.r.v.index.Drop(ctx, packs); err != nil {
+func (p *pruning) run(ctx context.Context) error {
+	v := p.r.v
+	v.look()
+	defer v.giveUp()
+	if err := v.index.Refresh(ctx); err != nil {
 		return err
 	}
-	for slot := range packs {
-		info := p.r.v.index.Pack(slot)
-		if err := p.r.store.Delete(ctx, info.Name()); err != nil && !fault.Is(err, fault.NotFound) {
-			return err
-		}
-		p.report.DeletedPacks++
-		p.report.FreedBytes += info.Size
+	if err := v.hide(ctx); err != nil {
+		return err
 	}
-	return nil
+	// Packs that appear from here on are nobody's candidates.
+	p.slots = v.index.Packs()
+	if err := p.mark(ctx); err != nil {
+		return err
+	}
+	if err := p.rescue(ctx); err != nil {
+		return err
+	}
+	if err := p.release(ctx); err != nil {
+		return err
+	}
+	dead := p.dead()
+	chosen, err := p.choose(ctx)
+	if err != nil {
+		return err
+	}
+	p.plan(dead, chosen)
+	if p.o.DryRun {
+		return p.foresee(ctx)
+	}
+	if err := p.approved(); err != nil {
+		return err
+	}
+	if err := p.repack(ctx, chosen); err != nil {
+		return err
+	}
+	v.condemn(append(dead, chosen...))
+	if err := p.throw(ctx); err != nil {
+		return err
+	}
+	if err := p.purge(ctx); err != nil {
+		return err
+	}
+	return p.tidy(ctx)
+}
+
+// dead counts the packs and returns those that nobody needs and that are not in the trash.
+func (p *pruning) dead() (slots []uint32) {
+	for _, slot := range p.slots {
+		info := p.r.v.index.Pack(slot)
+		p.report.Packs++
+		p.report.StoredBytes += info.Size
+		if p.live.bits(slot) == nil && !p.r.v.inTrash(slot) {
+			slots = append(slots, slot)
+		}
+	}
+	return slots
+}
+
+// foresee ends a dry run: it counts what this run would put into the trash or delete.
+func (p *pruning) foresee(ctx context.Context) error {
+	for _, k := range p.report.Plan.Packs {
+		switch {
+		case k.Repacked:
+			p.report.RepackedPacks++
+		case p.o.Grace > 0:
+			p.report.TrashedPacks++
+			p.report.TrashedBytes += k.Bytes
+		default:
+			p.report.DeletedPacks++
+			p.report.FreedBytes += k.Bytes
+		}
+	}
+	waiting, err := p.r.v.journal.inTrash(ctx)
+	for _, t := range waiting {
+		var size int64
+		if slot, ok := p.r.v.index.Slot(t.id); ok {
+			if p.live.bits(slot) != nil {
+				continue // it would be taken out
+			}
+			size = p.r.v.index.Pack(slot).Size
+		}
+		if p.due(t.at) {
+			p.report.DeletedPacks++
+			p.report.FreedBytes += size
+		} else {
+			p.report.TrashedPacks++
+			p.report.TrashedBytes += size
+		}
+	}
+	return err
 }
 
 // tidy removes everything else that nobody needs.
@@ -99,6 +141,12 @@ func (p *pruning) tidy(ctx context.Context) error {
 	drop := map[string]bool{}
 	for id, j := range p.points {
 		if !j.forgotten {
+			continue
+		}
+		if wait, err := p.waits(ctx, id, j); wait || err != nil {
+			if err != nil {
+				return err
+			}
 			continue
 		}
 		// The record first: one without a reference set would stop the next Prune.
@@ -110,15 +158,12 @@ func (p *pruning) tidy(ctx context.Context) error {
 		delete(p.r.v.records, id)
 		p.r.v.mu.Unlock()
 	}
-	if err := p.tidyRefs(ctx); err != nil {
+	if err := p.tidyRefs(ctx, drop); err != nil {
 		return err
 	}
-	n, err := p.r.v.journal.checkpoint(ctx, drop, p.r.clock.Now())
+	n, err := p.r.v.journal.checkpoint(ctx, drop, p.now)
 	p.report.DeletedObjects += n
 	if err != nil {
-		return err
-	}
-	if err := p.tidyPacks(ctx); err != nil {
 		return err
 	}
 	n, err = p.r.v.index.Clean(ctx)
@@ -130,6 +175,21 @@ func (p *pruning) tidy(ctx context.Context) error {
 		p.report.TempFiles, err = c.Clean(ctx)
 	}
 	return err
+}
+
+// waits reports whether a forgotten recovery point can still be brought back, or explains packs that are not deleted yet.
+func (p *pruning) waits(ctx context.Context, id string, j journaled) (bool, error) {
+	rec, err := p.r.record(ctx, id)
+	if err == nil {
+		var refs *refSet
+		if refs, _, err = p.r.v.loadRefs(ctx, rec); err == nil {
+			return !p.due(j.at) || p.r.v.holds(refs), nil
+		}
+	}
+	if fault.Is(err, fault.NotFound) || fault.Is(err, fault.Corrupt) {
+		return false, nil
+	}
+	return false, err
 }
 
 func (p *pruning) remove(ctx context.Context, name string) error {
@@ -145,7 +205,7 @@ func (p *pruning) remove(ctx context.Context, name string) error {
 
 // tidyRefs removes reference sets that belong to no recovery point, to attempts that did not commit, and generations that
 // have a successor.
-func (p *pruning) tidyRefs(ctx context.Context) error {
+func (p *pruning) tidyRefs(ctx context.Context, gone map[string]bool) error {
 	byID := map[string][]refsKey{}
 	err := p.r.store.List(ctx, refsPrefix, func(i blob.Info) error {
 		if k, ok := parseRefsName(i.Name); ok {
@@ -157,14 +217,14 @@ func (p *pruning) tidyRefs(ctx context.Context) error {
 		return err
 	}
 	for id, keys := range byID {
-		if err := p.tidyPoint(ctx, id, keys); err != nil {
+		if err := p.tidyPoint(ctx, id, keys, gone[id]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey) error {
+func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey, gone bool) error {
 	free, err := p.r.v.claim(id)
 	if err != nil {
 		return nil // being written: next time
@@ -172,7 +232,7 @@ func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey) erro
 	defer free()
 	var keep refsKey
 	rec, err := p.r.record(ctx, id)
-	if err == nil && !p.points[id].forgotten {
+	if err == nil && !gone {
 		keep, err = p.r.v.latestRefs(ctx, rec)
 	}
 	if err != nil && !fault.Is(err, fault.NotFound) {
@@ -184,39 +244,6 @@ func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey) erro
 				return err
 			}
 		}
-	}
-	return nil
-}
-
-// tidyPacks removes packs that are not in the index: a crash came before they could be published.
-func (p *pruning) tidyPacks(ctx context.Context) error {
-	orphans := map[seal.PackID]blob.Info{}
-	for _, prefix := range pack.Prefixes() {
-		err := p.r.store.List(ctx, prefix, func(i blob.Info) error {
-			if _, id, ok := pack.ParseName(i.Name); ok && p.r.v.abandoned(id) {
-				orphans[id] = i
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if len(orphans) == 0 {
-		return nil
-	}
-	// Whoever wrote them is gone, but may have got them into the index without knowing.
-	if err := p.r.v.index.Refresh(ctx); err != nil {
-		return err
-	}
-	for id, i := range orphans {
-		if !p.r.v.abandoned(id) {
-			continue
-		}
-		if err := p.remove(ctx, i.Name); err != nil {
-			return err
-		}
-		p.report.FreedBytes += i.Size
 	}
 	return nil
 }

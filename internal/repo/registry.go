@@ -33,11 +33,13 @@ func NewRegistry() *Registry {
 //
 //   - A pin that began later does not see a condemned pack, so it can never come to need it.
 //   - A pin that began before may have found a chunk there. Its commit takes the packs it needs out of the condemned set,
-//     and a condemned pack is deleted only when every pin that began before has ended.
+//     and a condemned pack is put into the trash only when every pin that began before has ended.
+//   - No pin sees a pack in the trash, so that nobody can come to need it before it is deleted.
 //   - A commit that Prune's look at the recovery points missed is noticed because ending pins leave the packs they needed
 //     in touched while a Prune is under way.
 //
-// Nothing in this depends on a clock, and nothing survives a crash: then no pin exists and condemned packs are forgotten.
+// Nothing in this depends on a clock. Nothing survives a crash but the trash, which is in the journal: then no pin exists, and
+// condemned packs are forgotten. Package prunemodel walks through all interleavings of this protocol.
 type vault struct {
 	id      seal.VaultID
 	store   blob.Store
@@ -55,7 +57,7 @@ type vault struct {
 	epoch     uint64
 	pins      map[*pin]struct{}
 	condemned map[uint32]uint64    // pack → the epoch that it was condemned in
-	deleting  map[uint32]bool      // no way back
+	trashed   map[uint32]bool      // in the trash: nobody sees them, whoever began when
 	touched   map[uint32]bool      // non-nil while Prune looks around
 	busy      map[string]bool      // ids of recovery points being written
 	writing   map[seal.PackID]*pin // packs begun by running operations
@@ -77,7 +79,7 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 	if first {
 		v = &vault{
 			id: id, store: store, maint: maint, release: func() {}, loaded: make(chan struct{}),
-			pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, deleting: map[uint32]bool{},
+			pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, trashed: map[uint32]bool{},
 			busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{},
 			journal: &journal{store: store, maint: maint},
 		}
@@ -113,8 +115,10 @@ func (v *vault) load(ctx context.Context) error {
 		return err
 	}
 	var err error
-	v.index, err = index.Load(ctx, v.store, v.maint, index.DefaultBudget)
-	return err
+	if v.index, err = index.Load(ctx, v.store, v.maint, index.DefaultBudget); err != nil {
+		return err
+	}
+	return v.hide(ctx)
 }
 
 func (g *Registry) drop(v *vault) {
@@ -183,7 +187,7 @@ func (v *vault) abandoned(id seal.PackID) bool {
 func (p *pin) sees(slot, _ uint32) bool {
 	p.v.mu.RLock()
 	defer p.v.mu.RUnlock()
-	if p.v.deleting[slot] {
+	if p.v.trashed[slot] {
 		return false
 	}
 	e, condemned := p.v.condemned[slot]
@@ -197,8 +201,8 @@ func (p *pin) keep(needs *refSet) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for slot := range needs.all() {
-		if v.deleting[slot] {
-			return fault.New(fault.Internal, "a pack that the recovery point needs is being deleted")
+		if v.trashed[slot] {
+			return fault.New(fault.Internal, "a pack that the recovery point needs is in the trash")
 		}
 	}
 	for slot := range needs.all() {
@@ -255,25 +259,78 @@ func (v *vault) giveUp() {
 	v.touched = nil
 }
 
-// sweep takes the condemned packs that no running operation can need, for deletion; deferred is how many others there are.
-func (v *vault) sweep() (packs map[uint32]bool, deferred int) {
+// sweep takes the condemned packs that no running operation can need, for the trash; deferred is how many others there are.
+// Nobody sees them from here on. If they do not get into the trash, the next hide shows them again.
+func (v *vault) sweep() (packs []uint32, deferred int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	oldest := v.epoch
 	for p := range v.pins {
 		oldest = min(oldest, p.start)
 	}
-	packs = map[uint32]bool{}
 	for slot, e := range v.condemned {
 		if e > oldest {
 			deferred++
 			continue
 		}
-		packs[slot] = true
+		packs = append(packs, slot)
+		v.trashed[slot] = true
 	}
-	maps.Copy(v.deleting, packs)
-	for slot := range packs {
+	for _, slot := range packs {
 		delete(v.condemned, slot)
 	}
 	return packs, deferred
+}
+
+// inTrash reports whether a pack is in the trash.
+func (v *vault) inTrash(slot uint32) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.trashed[slot]
+}
+
+// decided returns the packs that an earlier Prune condemned.
+func (v *vault) decided() map[uint32]bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	out := make(map[uint32]bool, len(v.condemned))
+	for slot := range v.condemned {
+		out[slot] = true
+	}
+	return out
+}
+
+// holds reports whether a pack of a set is condemned or in the trash, that is, not deleted yet though nobody needs it.
+func (v *vault) holds(set *refSet) bool {
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	for slot := range set.all() {
+		if _, condemned := v.condemned[slot]; condemned || v.trashed[slot] {
+			return true
+		}
+	}
+	return false
+}
+
+// pardon takes packs out of the condemned set.
+func (v *vault) pardon(set *refSet) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for slot := range set.all() {
+		delete(v.condemned, slot)
+	}
+}
+
+// unneeded is the last look before a pack is deleted: that it is needed after all would be a mistake of this program.
+func (v *vault) unneeded(slot uint32, live *refSet) error {
+	v.mu.RLock()
+	needed := live.bits(slot) != nil || !v.trashed[slot]
+	for p := range v.pins {
+		needed = needed || p.needs.bits(slot) != nil
+	}
+	v.mu.RUnlock()
+	if needed {
+		return fault.New(fault.Internal, "pack %s is about to be deleted and is needed: nothing was deleted", v.index.Pack(slot).Name())
+	}
+	return nil
 }

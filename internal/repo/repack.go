@@ -3,100 +3,56 @@ package repo
 import (
 	"context"
 
+	"strongroom/internal/repo/index"
 	"strongroom/internal/repo/pack"
-	"strongroom/internal/repo/seal"
 )
 
 const (
 	// smallPack and manySmall: that many packs below that size are rewritten into few large ones.
 	smallPack = pack.Target / 4
 	manySmall = 16
-	// maxRepack bounds the work of one run; the next goes on.
+	// maxRepack and maxMoves bound the work and the memory of one run; the next goes on.
 	maxRepack = 64 << 30
+	maxMoves  = 4 << 20
 )
-
-// repack moves the needed chunks of packs that are mostly dead, or small, into new packs, and lets the reference sets
-// point there. It returns the packs that nobody needs any more. Everything stays readable at every moment: the new packs
-// and their index come first, then the reference sets, one recovery point at a time; the old packs go by the same rules as
-// all others.
-func (p *pruning) repack(ctx context.Context) ([]uint32, error) {
-	if p.r.root == nil || p.o.RepackDead < 0 {
-		return nil, nil
-	}
-	pin := p.r.v.begin()
-	defer pin.end()
-	chosen, err := p.choose(ctx)
-	if err != nil || len(chosen) == 0 || p.o.DryRun {
-		return nil, err
-	}
-	s := p.r.newSink(pin)
-	defer s.abort()
-	moved := map[framePlace]seal.Short{}
-	w := newRunReader(p.r)
-	defer w.close()
-	for _, slot := range chosen {
-		frames := framesOf(p.live.bits(slot))
-		err := w.sealed(ctx, slot, frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
-			// Verified before it is sealed anew: damage must stay where a scrub finds it.
-			if _, err := p.r.unpack(d, frames[i], f, sealed, &w.s, w.codec); err != nil {
-				return err
-			}
-			moved[framePlace{slot, frames[i]}] = f.CID.Short()
-			return s.store(ctx, f.Hash, f.CID, f.Kind, f.Alg, f.Size, w.s.stored)
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if _, err := s.finish(ctx); err != nil {
-		return nil, err
-	}
-	p.report.RepackedPacks, p.report.RepackedBytes = len(chosen), s.storedBytes.Load()
-	to, err := p.destinations(ctx, s, moved)
-	if err != nil {
-		return nil, err
-	}
-	for _, rec := range p.recs {
-		if err := p.redirect(ctx, rec, chosen, to); err != nil {
-			return nil, err
-		}
-	}
-	return chosen, nil
-}
 
 // choose returns the packs that are worth rewriting.
 func (p *pruning) choose(ctx context.Context) (chosen []uint32, err error) {
 	limit := p.o.RepackDead
+	if p.r.root == nil || limit < 0 {
+		return nil, nil
+	}
 	if limit == 0 {
 		limit = 0.4
 	}
 	var small []uint32
-	var total int64
+	var bytes int64
+	var frames int
 	for _, slot := range p.slots {
-		if p.live.bits(slot) == nil {
+		bits := p.live.bits(slot)
+		if bits == nil {
 			continue
 		}
 		info := p.r.v.index.Pack(slot)
-		d, err := p.r.dirs.get(ctx, info)
-		if err != nil {
-			return nil, err
-		}
-		var need, all int64
-		for n := range info.Frames {
-			f := d.Frame(n)
-			all += int64(f.Len)
-			if p.live.has(slot, n) {
-				need += int64(f.Len)
+		need, all := info.Size, info.Size
+		if n := countBits(bits); n < int(info.Frames) {
+			if need, all, err = p.needed(ctx, info, bits); err != nil {
+				return nil, err
 			}
 		}
-		if total+need > maxRepack {
+		dead := float64(all-need) >= limit*float64(all)
+		if !dead && info.Size >= smallPack {
+			continue
+		}
+		if bytes += need; bytes > maxRepack {
 			break
 		}
-		switch {
-		case float64(all-need) >= limit*float64(all):
+		if frames += countBits(bits); frames > maxMoves {
+			break
+		}
+		if dead {
 			chosen = append(chosen, slot)
-			total += need
-		case info.Size < smallPack:
+		} else {
 			small = append(small, slot)
 		}
 	}
@@ -106,29 +62,157 @@ func (p *pruning) choose(ctx context.Context) (chosen []uint32, err error) {
 	return chosen, nil
 }
 
-// destinations finds where the moved chunks are now.
-func (p *pruning) destinations(ctx context.Context, s *sink, moved map[framePlace]seal.Short) (map[framePlace]framePlace, error) {
-	own := map[uint32]bool{}
-	for _, i := range s.own {
-		if slot, ok := p.r.v.index.Slot(i.ID); ok {
-			own[slot] = true
+// needed returns how many bytes of a pack's frames are in the set, and how many there are.
+func (p *pruning) needed(ctx context.Context, info pack.Info, bits []byte) (need, all int64, err error) {
+	d, err := p.r.dirs.get(ctx, info)
+	if err != nil {
+		return 0, 0, err
+	}
+	for n := range info.Frames {
+		f := d.Frame(n)
+		all += int64(f.Len)
+		if bits[n/8]&(1<<(n%8)) != 0 {
+			need += int64(f.Len)
 		}
 	}
-	to := make(map[framePlace]framePlace, len(moved))
-	for from, id := range moved {
-		e, ok, err := p.r.v.index.Lookup(ctx, id, func(slot, _ uint32) bool { return own[slot] })
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			return nil, corrupt(p.r.v.index.Pack(from.slot).Name(), "a chunk got lost while it was moved")
-		}
-		to[from] = framePlace{e.Pack, e.Frame}
-	}
-	return to, nil
+	return need, all, nil
 }
 
-// redirect writes the next generation of a reference set, if it names moved chunks.
+// mover fills new packs with frames of others.
+type mover struct {
+	p       *pruning
+	pin     *pin
+	writers map[byte]*moving // by class
+	entries []index.Entry
+	packs   []pack.Info
+	moved   map[framePlace]framePlace // slot is the place in packs, until the index has numbered them
+}
+
+// moving is one pack being filled.
+type moving struct {
+	w       *pack.Writer
+	entries []index.Entry
+	from    []framePlace
+}
+
+// repack moves the needed frames of packs that are mostly dead, or small, into new packs, bit for bit, and lets the
+// reference sets point there. Everything stays readable at every moment: the new packs and their index come first, then the
+// reference sets, one recovery point at a time; the old packs go by the same rules as all others.
+func (p *pruning) repack(ctx context.Context, chosen []uint32) error {
+	if len(chosen) == 0 {
+		return nil
+	}
+	m := &mover{p: p, pin: p.r.v.begin(), writers: map[byte]*moving{}, moved: map[framePlace]framePlace{}}
+	defer m.end()
+	r := newRunReader(p.r)
+	defer r.close()
+	for _, slot := range chosen {
+		frames := framesOf(p.live.bits(slot))
+		err := r.sealed(ctx, slot, frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
+			// Opened and hashed before it is moved: damage must stay where a scrub finds it, and not get under a new digest.
+			if _, err := p.r.unpack(d, frames[i], f, sealed, &r.s, r.codec); err != nil {
+				return err
+			}
+			return m.move(ctx, framePlace{slot, frames[i]}, d, f, sealed)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	to, err := m.publish(ctx)
+	if err != nil {
+		return err
+	}
+	p.report.RepackedPacks = len(chosen)
+	for _, rec := range p.recs {
+		if err := p.redirect(ctx, rec, chosen, to); err != nil {
+			return err
+		}
+	}
+	for _, slot := range chosen {
+		p.live.remove(slot) // every recovery point has found what it needs in the new place
+	}
+	return nil
+}
+
+// move appends one frame to the pack that is being filled.
+func (m *mover) move(ctx context.Context, from framePlace, d *pack.Dir, f pack.Frame, sealed []byte) error {
+	w := m.writers[d.Class]
+	if w == nil {
+		pw, err := pack.NewWriter(ctx, m.p.r.store, m.p.r.root, m.p.r.maint, d.Class)
+		if err != nil {
+			return err
+		}
+		w = &moving{w: pw}
+		m.writers[d.Class] = w
+		m.p.r.v.writes(pw.ID(), m.pin)
+	}
+	n, err := w.w.Move(d, f, sealed)
+	if err != nil {
+		return err
+	}
+	w.entries = append(w.entries, index.Entry{ID: f.CID.Short(), Frame: n})
+	w.from = append(w.from, from)
+	if w.w.Full() {
+		return m.close(ctx, d.Class)
+	}
+	return nil
+}
+
+// close finishes the pack of a class.
+func (m *mover) close(ctx context.Context, class byte) error {
+	w := m.writers[class]
+	delete(m.writers, class)
+	info, err := w.w.Close(ctx)
+	if err != nil {
+		return err
+	}
+	k := uint32(len(m.packs))
+	m.packs = append(m.packs, info)
+	m.p.report.RepackedBytes += info.Size
+	for i, e := range w.entries {
+		e.Pack = k
+		m.entries = append(m.entries, e)
+		m.moved[w.from[i]] = framePlace{k, e.Frame}
+	}
+	return nil
+}
+
+// publish finishes the last packs, makes all known to the index, and says where each frame is now.
+func (m *mover) publish(ctx context.Context) (map[framePlace]framePlace, error) {
+	for _, class := range []byte{pack.ClassData, pack.ClassMeta} {
+		if m.writers[class] != nil {
+			if err := m.close(ctx, class); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := m.p.r.v.index.Publish(ctx, m.entries, m.packs); err != nil {
+		return nil, err
+	}
+	slots := make([]uint32, len(m.packs))
+	for i, k := range m.packs {
+		slot, ok := m.p.r.v.index.Slot(k.ID)
+		if !ok {
+			return nil, corrupt(k.Name(), "a pack that was just written is not in the index")
+		}
+		slots[i] = slot
+	}
+	for from, to := range m.moved {
+		to.slot = slots[to.slot]
+		m.moved[from] = to
+	}
+	return m.moved, nil
+}
+
+func (m *mover) end() {
+	for _, w := range m.writers {
+		w.w.Abort()
+	}
+	m.pin.end()
+}
+
+// redirect writes the next generation of a reference set, if it names moved frames.
 func (p *pruning) redirect(ctx context.Context, rec *record, chosen []uint32, to map[framePlace]framePlace) error {
 	refs, key, err := p.r.v.loadRefs(ctx, rec)
 	if err != nil {

@@ -230,7 +230,7 @@ func (r *Repository) Forget(ctx context.Context, id string, now time.Time) error
 			}
 			return journalEntry{}, fault.New(fault.State, "recovery point %s is locked %s", id, until).WithResource(id)
 		}
-		return journalEntry{kind: jForget}, nil
+		return journalEntry{kind: jForget, at: now}, nil
 	})
 }
 
@@ -266,6 +266,9 @@ func (r *Repository) change(ctx context.Context, id string, decide func(retain t
 	if err != nil {
 		return err
 	}
-	e.id, e.at = id, r.clock.Now()
+	e.id = id
+	if e.at.IsZero() {
+		e.at = r.clock.Now()
+	}
 	return j.append(ctx, e)
 }

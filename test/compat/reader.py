@@ -491,19 +491,30 @@ class Vault:
             d.fixed(b"SRJRNL\0\1")
             need(d.uint() == number, name + ": wrong number")
             need(d.raw(32) == previous or checkpoint and number == start, name + ": does not continue the entry before")
-            kind, _ = d.uint(4), d.time()
+            kind, _ = d.uint(7), d.time()
             need((kind == 4) == checkpoint, name + ": wrong kind")
             if kind == 4:
                 points, last = {}, ""
                 for _ in range(d.uint()):
                     rp = d.string()
                     need(rp > last, name + ": out of order")
-                    points[rp], last = (d.bool(), d.bool(), d.time(), d.bool()), rp
+                    forgotten = d.bool()
+                    if forgotten:
+                        d.time()
+                    points[rp], last = (forgotten, d.bool(), d.time(), d.bool()), rp
+            if kind in (4, 5, 6):  # packs in the trash are read like others
+                last = b""
+                for _ in range(d.uint()):
+                    pid = d.raw(16)
+                    need(pid > last and (kind == 6 or d.raw(1) in b"\1\2"), name + ": malformed trash")
+                    if kind == 4:
+                        d.time()
+                    last = pid
             else:
                 rp = d.string()
                 forgotten, changed, until, locked = points.get(rp, (False, False, None, False))
-                if kind == 2:
-                    forgotten = True
+                if kind in (2, 7):
+                    forgotten = kind == 2
                 if kind == 3:
                     changed, until, locked = True, d.time(), d.bool()
                 points[rp] = (forgotten, changed, until, locked)
