@@ -12,7 +12,7 @@ func (s *session) suspend(ctx context.Context) {
 	defer s.end()
 	ctx = context.WithoutCancel(ctx)
 	k := s.sink
-	if k.closeAll(ctx, keepLeast) != nil || k.failed() != nil {
+	if k.closeAll(ctx, min(keepLeast, k.unit)) != nil || k.failed() != nil {
 		return
 	}
 	if err := k.publishNow(ctx); err != nil {

@@ -353,7 +353,7 @@ func (x *Session) checkpointDue(bytes int64) bool {
 	x.received += bytes
 	x.all += bytes
 	packs := int64(len(x.s.sink.shards[pack.ClassData]))
-	return x.received >= max(packs*pack.Target, x.all/recordPart)
+	return x.received >= max(packs*x.s.sink.unit, x.all/recordPart)
 }
 
 // checkpoint has everything recorded that the session has until now. The caller holds going.
@@ -402,7 +402,7 @@ func (x *Session) Close() {
 	defer x.going.Unlock()
 	if !x.ended {
 		x.mu.Lock()
-		enough := x.received >= keepLeast
+		enough := x.received >= min(keepLeast, x.s.sink.unit)
 		x.mu.Unlock()
 		if enough {
 			// What fails here costs a repetition only.

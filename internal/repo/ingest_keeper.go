@@ -337,33 +337,43 @@ func (r *Repository) earlier(ctx context.Context, source sourceTag) (*refSet, er
 	return s, err
 }
 
-// sessionRefs returns what Prune leaves alone for sessions that were cut off and may go on. done tells whether a recovery
-// point was committed or forgotten: then there is nothing to go on with.
-func (r *Repository) sessionRefs(ctx context.Context, done func(id string) bool) (*refSet, error) {
-	s := newRefSet()
-	now := r.clock.Now()
-	err := r.eachSession(ctx, func(c *cutSession) error {
+// done tells which recovery points were committed or forgotten: there is nothing to go on with.
+func (p *pruning) done() func(id string) bool {
+	committed := map[string]bool{}
+	for _, rec := range p.recs {
+		committed[rec.id] = true
+	}
+	return func(id string) bool { return committed[id] || p.points[id].forgotten }
+}
+
+// markSessions marks what sessions have that were cut off and may go on.
+func (p *pruning) markSessions(ctx context.Context) error {
+	now, done := p.r.clock.Now(), p.done()
+	return p.r.eachSession(ctx, func(c *cutSession) error {
 		if !done(c.id) && leased(c.until, now) {
-			c.addTo(s, r.v, func(*sessionRecord) bool { return true })
+			c.addTo(p.live, p.r.v, func(*sessionRecord) bool { return true })
 		}
 		return nil
 	})
-	return s, err
 }
 
-// staleSessions lists the records that nobody needs any more: of recovery points that are done, and of leases that ended.
-func (r *Repository) staleSessions(ctx context.Context, done func(id string) bool) (names []string, err error) {
-	now := r.clock.Now()
-	err = r.eachSession(ctx, func(c *cutSession) error {
-		free, busy := r.v.claim(c.id)
+// tidySessions removes records that nobody needs any more: of recovery points that are done, and of leases that have ended.
+func (p *pruning) tidySessions(ctx context.Context) error {
+	now, done := p.r.clock.Now(), p.done()
+	return p.r.eachSession(ctx, func(c *cutSession) error {
+		free, busy := p.r.v.claim(c.id)
 		if busy != nil {
 			return nil // being written: next time
 		}
 		defer free()
-		if done(c.id) || !leased(c.until, now) {
-			names = append(names, c.names...)
+		if !done(c.id) && leased(c.until, now) {
+			return nil
+		}
+		for _, name := range c.names {
+			if err := p.remove(ctx, name); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
-	return names, err
 }

@@ -21,5 +21,5 @@ func (p *pruning) mark(ctx context.Context) (err error) {
 			}
 		}
 	}
-	return nil
+	return p.markSessions(ctx)
 }

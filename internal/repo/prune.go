@@ -161,6 +161,9 @@ func (p *pruning) tidy(ctx context.Context) error {
 	if err := p.tidyRefs(ctx, drop); err != nil {
 		return err
 	}
+	if err := p.tidySessions(ctx); err != nil {
+		return err
+	}
 	n, err := p.r.v.journal.checkpoint(ctx, drop, p.now)
 	p.report.DeletedObjects += n
 	if err != nil {

@@ -33,6 +33,7 @@ type Repository struct {
 	dirs     *dirCache
 	codecs   sync.Pool // *chunk.Codec
 	ingest   sync.Pool // *ingestMemory
+	unit     int64     // size of packs; 0 = pack.Target
 	close    func()
 }
 

@@ -20,9 +20,9 @@ const (
 	// and writing do not serialise them; a small session fills only one.
 	maxShards = 4
 
-	// recordPart is how much of what a backup has stored may be unrecorded, as a divisor: a backup that is cut off and
-	// begun again stores that much again, and what is in the packs that it was filling. A whole pack always waits for none.
-	recordPart = 32
+	// recordPart is how much of what a session has stored may wait to be recorded, as a divisor; as much again may be under
+	// way. A session that is cut off stores that much again, and what was in the packs that it was filling.
+	recordPart = 48
 )
 
 // sink stores the chunks of one session: it knows which are new, seals them into packs and gathers what the session
@@ -49,6 +49,7 @@ type sink struct {
 	recorded  int64      // bytes in packs that were published
 
 	shards map[byte][]*shard
+	unit   int64 // size of a pack
 
 	newChunks, newBytes, storedBytes atomic.Int64
 }
@@ -62,7 +63,10 @@ type shard struct {
 }
 
 func (r *Repository) newSink(p *pin) *sink {
-	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: newRefSet(), proven: newRefSet(), shards: map[byte][]*shard{}}
+	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: newRefSet(), proven: newRefSet(), shards: map[byte][]*shard{}, unit: pack.Target}
+	if r.unit > 0 {
+		s.unit = r.unit
+	}
 	for range min(r.workers, maxShards) {
 		s.shards[pack.ClassData] = append(s.shards[pack.ClassData], &shard{})
 	}
@@ -140,7 +144,7 @@ func (s *sink) store(ctx context.Context, h seal.Hash, cid seal.CID, kind, alg b
 	s.newChunks.Add(1)
 	s.newBytes.Add(int64(ulen))
 	s.storedBytes.Add(int64(len(stored)))
-	if !sh.w.Full() {
+	if !sh.w.Full() && sh.w.Size() < s.unit {
 		return nil
 	}
 	if err := s.close(ctx, sh); err != nil {
