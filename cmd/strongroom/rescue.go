@@ -19,20 +19,43 @@ func newRescue() *cobra.Command {
 		Short: "Read a vault when its node is gone: its directory and a recovery key are enough",
 		Long: `List, verify and restore what a vault's directory holds, without the node, its catalog or its keys. A node's vault
 (DATA/regions/NAME/vaults/ID) opens with the age identity of the recipient that the node was given with
---recovery-recipient; a vault made by strongroom vault opens with its passphrase. Nothing in the directory is changed.`,
+--recovery-recipient; a vault made by strongroom vault opens with its passphrase. Nothing in the directory is changed, and it
+may be on a read-only medium.
+
+What is damaged is done without as far as possible, and named: without the vault's index it is made anew from the packs in a
+directory for temporary files (TMPDIR), without its journal forgotten recovery points may be listed, and without its keys/ a
+printed recovery kit (--kit) takes their place.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newRescueList(), newVerify(new(rescueKey)), newRestore(new(rescueKey)))
+	c.AddCommand(newRescueList(), newVerify(&rescueKey{salvage: true}), newRestore(&rescueKey{salvage: true}))
 	return c
 }
 
-// rescueKey is --recovery-key or --passphrase-file.
-type rescueKey struct{ passphrase, identity string }
+// rescueKey is --recovery-key or --passphrase-file, and --kit.
+type rescueKey struct {
+	passphrase, identity string
+	kit                  string
+	// salvage makes do with a damaged vault.
+	salvage, reindex bool
+}
 
 func (k *rescueKey) flags(c *cobra.Command) {
 	c.Flags().StringVar(&k.identity, "recovery-key", "", "age identity file of a recovery recipient")
 	c.Flags().StringVar(&k.passphrase, "passphrase-file", "", "file with the passphrase of a vault that was made without a node")
+	c.Flags().StringVar(&k.kit, "kit", "", "recovery kit to use instead of the keys in the vault's directory")
+	if k.salvage {
+		c.Flags().BoolVar(&k.reindex, "reindex", false, "do without the vault's index: make it anew from the packs")
+	}
+}
+
+// opening fills in how the vault is opened.
+func (k *rescueKey) opening(c *standalone.Config) (err error) {
+	c.Rescue, c.Reindex = k.salvage, k.reindex
+	if k.kit != "" {
+		c.Kits, err = standalone.KitFile(k.kit)
+	}
+	return err
 }
 
 func (k *rescueKey) secret() (recovery.Secret, error) {
@@ -52,7 +75,7 @@ type rescued struct {
 }
 
 func newRescueList() *cobra.Command {
-	var k rescueKey
+	k := rescueKey{salvage: true}
 	var o output
 	c := &cobra.Command{Use: "list DIR", Short: "List what can be rescued from a vault, or from all vaults of a node", Args: takes(1, 1),
 		Long: `List the recovery points of the vault in DIR, or of every vault of the node whose data directory DIR is. Vaults that the key

@@ -31,7 +31,7 @@ Exit code 3 means done, with problems named.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newVaultInit(), newVaultBackup(), newVaultList(), newVaultCopy(), newVaultForget(), newVaultPrune(),
+	c.AddCommand(newVaultInit(), newVaultKit(), newVaultBackup(), newVaultList(), newVaultCopy(), newVaultForget(), newVaultPrune(),
 		newRestore(new(passphraseFlag)), newVerify(new(passphraseFlag)))
 	return c
 }
@@ -62,7 +62,18 @@ func openVault(cmd *cobra.Command, dir string, k key, write bool) (*standalone.V
 	if err != nil {
 		return nil, blame(err)
 	}
-	v, err := standalone.Open(cmd.Context(), standalone.Config{Dir: dir, Secret: s, Clock: clock.System{}, Write: write})
+	c := standalone.Config{Dir: dir, Secret: s, Clock: clock.System{}, Write: write}
+	if r, ok := k.(*rescueKey); ok {
+		if err := r.opening(&c); err != nil {
+			return nil, blame(err)
+		}
+	}
+	v, err := standalone.Open(cmd.Context(), c)
+	if err == nil {
+		for _, caveat := range v.Caveats() {
+			fmt.Fprintf(cmd.ErrOrStderr(), "not checked: %s\n", printed(caveat))
+		}
+	}
 	return v, blame(err)
 }
 
@@ -137,8 +148,17 @@ func printProblems(w io.Writer, what string, ps []standalone.Problem, count int6
 
 func printFindings(w io.Writer, fs []standalone.Finding) {
 	for _, f := range fs {
-		fmt.Fprintf(w, "  damaged: %s", printed(f.Object))
-		if f.Point != "" && !strings.Contains(f.Object, f.Point) {
+		what := f.Object
+		switch {
+		case f.Lost > 0 && f.Until != "":
+			what = fmt.Sprintf("%d entries from %q up to %q", f.Lost, f.Path, f.Until)
+		case f.Lost > 0:
+			what = fmt.Sprintf("%d entries from %q on", f.Lost, f.Path)
+		case f.Path != "":
+			what = f.Path
+		}
+		fmt.Fprintf(w, "  damaged: %s", printed(what))
+		if f.Point != "" && !strings.Contains(what, f.Point) {
 			fmt.Fprintf(w, " (recovery point %s)", f.Point)
 		}
 		fmt.Fprintf(w, ": %s\n", printed(f.Reason))
@@ -168,6 +188,8 @@ func newVaultInit() *cobra.Command {
 					also = "the passphrase opens it, and the recovery key of " + recipient
 				}
 				fmt.Fprintf(w, "vault %s made in %s; %s\n", r.Vault, printed(r.Dir), also)
+				printKits(w, r.Kits)
+				fmt.Fprintln(w, "print the recovery kit and keep it elsewhere: strongroom vault kit", printed(args[0]))
 			})
 		}}
 	k.flags(c)
@@ -214,6 +236,7 @@ func printListing(w io.Writer, l standalone.Listing) {
 		keys = []string{"none"}
 	}
 	fmt.Fprintf(w, "vault %s %s, recovery key: %s\n", l.Vault, printed(l.Name), strings.Join(keys, ", "))
+	printKits(w, l.Kits)
 	for _, p := range l.Points {
 		fmt.Fprintf(w, "%s  %s  %8d files  %10s  ", p.ID, p.Created.Format("2006-01-02 15:04:05Z"), p.Files, progress.Bytes(p.Bytes))
 		if p.ARN != "" {

@@ -22,6 +22,10 @@ func newVaultBackup() *cobra.Command {
 and /etc become app and etc ("/" becomes root). Files that have not changed since the newest recovery point of the same
 directories of this host are not read again.
 
+Disk images and database files are rewritten in place, a few kilobytes here and there. --fixed-blocks names them, so that
+only what has changed in them is stored: '*.img', or 'pgdata/base/**=8K' for blocks of another size. Patterns are those of
+restore's --include, for paths inside each directory. A file whose rule changes is stored anew once.
+
 Exit code 3: the recovery point was made, but what is named was not read faithfully.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			v, err := openVault(cmd, args[0], &k, true)
@@ -49,6 +53,7 @@ Exit code 3: the recovery point was made, but what is named was not read faithfu
 	k.flags(c)
 	o.flags(c)
 	c.Flags().StringVar(&in.Host, "host", "", "name of the machine in the recovery point (default: this one's)")
+	c.Flags().StringArrayVar(&in.FixedBlocks, "fixed-blocks", nil, "PATTERN or PATTERN=SIZE of disk images and database files, which change in blocks (SIZE 4K to 1M, default 16K); may be given several times")
 	c.Flags().BoolVar(&in.CrossMounts, "cross-mounts", false, "go into other file systems mounted inside")
 	return c
 }
@@ -164,6 +169,10 @@ Nothing is changed. Exit code 3 means that damage was found, and is named.`,
 			if err != nil {
 				return blame(err)
 			}
+			kits, err := v.Kits(cmd.Context())
+			if err != nil {
+				return err
+			}
 			err = o.show(cmd, r, func(w io.Writer) {
 				how := "structure checked, content not read (--read-data does)"
 				if r.ReadData {
@@ -172,10 +181,12 @@ Nothing is changed. Exit code 3 means that damage was found, and is named.`,
 				fmt.Fprintf(w, "vault %s: %d recovery points, %s: ", r.Vault, r.Points, how)
 				if r.FindingCount == 0 {
 					fmt.Fprintln(w, "sound")
+					printKits(w, kits)
 					return
 				}
 				fmt.Fprintln(w, "DAMAGED")
 				printFindings(w, r.Findings)
+				printKits(w, kits)
 			})
 			if err == nil && r.FindingCount > 0 {
 				err = problemsError{fmt.Errorf("the vault is damaged: %d findings", r.FindingCount)}

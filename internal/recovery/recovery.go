@@ -127,10 +127,20 @@ func Phrase(passphrase string) (Secret, error) {
 	return Secret{Passphrase, []age.Identity{id}}, nil
 }
 
+// Kind is the kind of the envelopes that the secret opens.
+func (s Secret) Kind() string { return s.kind }
+
 // Open returns the keys of a vault from its envelopes. fault.NotFound: none of them is of the secret's kind. fault.Denied:
-// none of those opens with it. fault.Corrupt: one opens, but holds something else.
+// none of those opens with it. fault.Corrupt: one that could have opened is damaged, or holds something else.
 func (s Secret) Open(vault string, envelopes []repo.Envelope) (Keys, error) {
+	k, _, err := s.Find(vault, envelopes)
+	return k, err
+}
+
+// Find is Open, and returns which envelope it was.
+func (s Secret) Find(vault string, envelopes []repo.Envelope) (Keys, repo.Envelope, error) {
 	seen := false
+	var damage error
 	for _, e := range envelopes {
 		if e.Kind != s.kind {
 			continue
@@ -145,20 +155,33 @@ func (s Secret) Open(vault string, envelopes []repo.Envelope) (Keys, error) {
 		if err == nil {
 			plain, err = io.ReadAll(io.LimitReader(in, 1<<10))
 		}
+		var k Keys
 		if err != nil {
-			return Keys{}, fault.New(fault.Corrupt, "the %s envelope of vault %s is damaged", e.Kind, vault).WithCause(err)
+			err = fault.New(fault.Corrupt, "the %s envelope of vault %s is damaged", e.Kind, vault).WithCause(err)
+		} else if k, err = decode(plain, vault); err == nil {
+			return k, e, nil
 		}
-		return decode(plain, vault)
+		if damage == nil { // another one may be whole
+			damage = err
+		}
 	}
+	if damage != nil {
+		return Keys{}, repo.Envelope{}, damage
+	}
+	return Keys{}, repo.Envelope{}, s.refused(vault, envelopes, seen)
+}
+
+// refused says why no envelope opens.
+func (s Secret) refused(vault string, envelopes []repo.Envelope, seen bool) error {
 	switch {
 	case !seen && s.kind == Recipient:
-		return Keys{}, fault.New(fault.NotFound, "vault %s has no recovery key", vault)
+		return fault.New(fault.NotFound, "vault %s has no recovery key", vault)
 	case !seen:
-		return Keys{}, fault.New(fault.NotFound, "vault %s has no passphrase: a node made it, and only its recovery key, if it has one, opens it here (strongroom rescue)", vault)
+		return fault.New(fault.NotFound, "vault %s has no passphrase: a node made it, and only its recovery key, if it has one, opens it here (strongroom rescue)", vault)
 	case s.kind == Recipient:
-		return Keys{}, fault.New(fault.Denied, "this recovery key does not open vault %s: it is wrapped for %s", vault, strings.Join(Recipients(envelopes), ", "))
+		return fault.New(fault.Denied, "this recovery key does not open vault %s: it is wrapped for %s", vault, strings.Join(Recipients(envelopes), ", "))
 	}
-	return Keys{}, fault.New(fault.Denied, "the passphrase does not open vault %s", vault)
+	return fault.New(fault.Denied, "the passphrase does not open vault %s", vault)
 }
 
 func decode(plain []byte, vault string) (Keys, error) {

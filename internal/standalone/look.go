@@ -26,6 +26,7 @@ type About struct {
 	Passphrase bool     `json:"passphrase"` // a passphrase opens it
 
 	envelopes []repo.Envelope
+	damaged   []repo.Finding // envelopes that cannot be read
 }
 
 // Look reads who may open the vault in dir. fault.NotFound when there is none.
@@ -52,7 +53,7 @@ func Look(ctx context.Context, dir string) (About, error) {
 		return About{}, err
 	}
 	a := About{Dir: abs, Vault: d.Vault, Name: d.Name, ARN: d.VaultARN, Created: d.Created, Recipients: []string{}}
-	if a.envelopes, err = repo.Envelopes(ctx, store); err != nil {
+	if a.envelopes, a.damaged, err = repo.IntactEnvelopes(ctx, store); err != nil {
 		return About{}, err
 	}
 	a.Recipients = append(a.Recipients, recovery.Recipients(a.envelopes)...)

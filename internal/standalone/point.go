@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"strongroom/internal/fault"
+	"strongroom/internal/recovery"
 	"strongroom/internal/repo"
 )
 
@@ -60,10 +61,14 @@ func problems(in []repo.Problem) []Problem {
 	return out
 }
 
-// Finding is damage.
+// Finding is damage: where it lies, or what it spoils. Lost, if not 0, is how many entries of the recovery point are lost
+// with a part of its manifest, from Path up to and without Until.
 type Finding struct {
 	Object string `json:"object"`
 	Point  string `json:"recovery_point,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Lost   int64  `json:"lost_entries,omitempty"`
+	Until  string `json:"until,omitempty"`
 	Reason string `json:"reason"`
 }
 
@@ -72,6 +77,9 @@ type Listing struct {
 	About
 	Points  []RecoveryPoint `json:"recovery_points"` // oldest first
 	Damaged []Finding       `json:"damaged"`         // recovery points whose record cannot be read
+	// Kits says which recovery kits there are and which were tested. Caveats is what could not be checked (Vault.Caveats).
+	Kits    []recovery.KitState `json:"recovery_kits"`
+	Caveats []string            `json:"caveats,omitempty"`
 }
 
 // List lists the recovery points. Damaged ones are named beside the others.
@@ -84,7 +92,10 @@ func (v *Vault) List(ctx context.Context) (Listing, error) {
 	if err != nil {
 		return Listing{}, err
 	}
-	l := Listing{About: about, Points: []RecoveryPoint{}, Damaged: findings(damaged)}
+	l := Listing{About: about, Points: []RecoveryPoint{}, Damaged: findings(damaged), Caveats: v.caveats}
+	if l.Kits, err = v.Kits(ctx); err != nil {
+		return Listing{}, err
+	}
 	for i := range commits {
 		l.Points = append(l.Points, describe(&commits[i]))
 	}

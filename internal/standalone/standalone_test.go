@@ -399,9 +399,10 @@ func TestJSONNamesStay(t *testing.T) {
 		return strings.Join(out, " ")
 	}
 	for want, v := range map[string]any{
-		"created directory vault": Created{},
+		"created directory recovery_kits vault": Created{},
 		"bytes created entries files id locked new_bytes problem_count problems read_bytes stored_bytes unchanged_files": BackedUp{},
-		"created damaged directory name passphrase recovery_points recovery_recipients vault":                            Listing{},
+		"created damaged directory name passphrase recovery_kits recovery_points recovery_recipients vault":              Listing{},
+		"bytes path recovery_kit recovery_point vault":                                                                   KitTest{},
 		"bytes directory entries incomplete incomplete_count recovery_point refused refused_count":                       Restored{},
 		"bytes finding_count findings read_data recovery_points vault":                                                   Verified{},
 		"bytes created entries files id locked new_bytes problem_count stored_bytes vault":                               Copied{},
