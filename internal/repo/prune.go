@@ -31,6 +31,9 @@ type pruning struct {
 // fault.Corrupt. fault.Limit: more would go than may go without approval (plan.go). fault.Unavailable: another Prune is
 // running. After an error, everything that was begun is left for the next Prune to finish.
 func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, error) {
+	if err := r.desc.needs.mayPrune(); err != nil {
+		return PruneReport{}, err
+	}
 	if !r.v.prune.TryLock() {
 		return PruneReport{}, fault.New(fault.Unavailable, "the repository is being pruned already")
 	}
