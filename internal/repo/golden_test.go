@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"testing"
+	"time"
 
 	"strongroom/internal/blob/mem"
 	"strongroom/internal/repo"
@@ -39,7 +40,9 @@ func goldenTrees() map[string]*repotest.Tree {
 	t.Add(repotest.File{Entry: tree.Entry{Path: "whole", Type: tree.File}, Data: blocks[:300<<10]})
 	next := t.Clone()
 	next.Write("f1", []byte("another content of the first file"))
-	return map[string]*repotest.Tree{"first": t, "second": next}
+	kept := next.Clone()
+	kept.Add(repotest.File{Entry: tree.Entry{Path: "kept", Type: tree.File}, Data: bytes.Repeat([]byte("kept"), 80<<10)})
+	return map[string]*repotest.Tree{"first": t, "second": next, "kept": kept}
 }
 
 func TestRepositoriesOfFormat1AreRead(t *testing.T) {
@@ -90,7 +93,18 @@ func writeGolden(t *testing.T) {
 		must(t, err)
 		base = id
 	}
+	// A recovery point that is gone, frames that were moved out of its packs, and the packs in the trash.
+	gone := goldenTrees()["kept"]
+	gone.Add(repotest.File{Entry: tree.Entry{Path: "gone", Type: tree.File}, Data: bytes.Repeat([]byte("gone"), 80<<10)})
+	backup(t, r, gone, "gone", "second")
+	backup(t, r, goldenTrees()["kept"], "kept", "gone")
 	must(t, r.SetRetention(t.Context(), "second", start.AddDate(1, 0, 0), true))
+	must(t, r.Forget(t.Context(), "gone", start))
+	p, err := r.Prune(t.Context(), repo.PruneOptions{Grace: 24 * time.Hour, RepackDead: 1e-9})
+	must(t, err)
+	if p.RepackedPacks == 0 || p.TrashedPacks == 0 || p.DeletedPacks != 0 {
+		t.Fatalf("%+v", p)
+	}
 	must(t, os.MkdirAll("testdata", 0o755))
 	f, err := os.Create(golden)
 	must(t, err)
