@@ -25,6 +25,8 @@ type Descriptor struct {
 	VaultARN string
 	Region   string
 	Created  time.Time
+
+	needs needs
 }
 
 // Envelope is the root key of a vault, wrapped by somebody who can unwrap it. Kind is "kms", or, with the
@@ -45,8 +47,8 @@ func decodeTime(d *seal.Decoder) time.Time {
 	return time.Unix(sec, int64(d.Max(1e9-1))).UTC()
 }
 
-// encode makes the descriptor's body. The three feature sets say what a program must understand to read, to write and to
-// prune; none is defined yet.
+// encode makes the descriptor's body. The three feature sets say what a program must know to read, to write and to prune
+// (feature.go).
 func (d *Descriptor) encode(vault seal.VaultID) []byte {
 	var e seal.Encoder
 	e.Raw([]byte(descriptorMagic))
@@ -57,8 +59,11 @@ func (d *Descriptor) encode(vault seal.VaultID) []byte {
 	e.String(d.VaultARN)
 	e.String(d.Region)
 	encodeTime(&e, d.Created)
-	for range 3 {
-		e.Uint(0)
+	for _, set := range [][]string{d.needs.read, d.needs.write, d.needs.prune} {
+		e.Uint(uint64(len(set)))
+		for _, name := range set {
+			e.String(name)
+		}
 	}
 	return e.B
 }
@@ -76,27 +81,38 @@ func parseDescriptor(data []byte) (d Descriptor, vault seal.VaultID, body, check
 	}
 	copy(vault[:], r.Raw(len(vault)))
 	d = Descriptor{Vault: vault.String(), Owner: r.String(), Name: r.String(), VaultARN: r.String(), Region: r.String(), Created: decodeTime(r)}
-	for range 3 {
+	for _, set := range []*[]string{&d.needs.read, &d.needs.write, &d.needs.prune} {
 		for range r.Count(1) {
-			if name := r.String(); r.Err() == nil {
-				return d, vault, nil, nil, fault.New(fault.Unsupported, "the vault needs the feature %.40q, which this program does not know", name)
+			name := r.String()
+			if n := len(*set); name == "" || n > 0 && name <= (*set)[n-1] {
+				r.Fail("features out of order")
+				break
 			}
+			*set = append(*set, name)
 		}
 	}
 	if err := r.Done(); err != nil {
 		return d, vault, nil, nil, corrupt(vaultName, "%v", err)
 	}
-	return d, vault, body, check, nil
+	return d, vault, body, check, d.needs.mayRead()
 }
 
-// Describe reads the descriptor of a store. It is not authenticated: Open does that.
+// Describe reads the descriptor of a store. It is not authenticated: Open does that. fault.Unsupported: the vault has another
+// format or uses something without which this program cannot read it.
 func Describe(ctx context.Context, s blob.Store) (Descriptor, error) {
 	data, err := blob.Get(ctx, s, vaultName, maxSmall)
 	if err != nil {
 		return Descriptor{}, err
 	}
 	d, _, _, _, err := parseDescriptor(data)
-	return d, err
+	if err != nil {
+		return d, err
+	}
+	n, err := loadNeeds(ctx, s, nil, &d)
+	if err != nil {
+		return d, err
+	}
+	return d, n.mayRead()
 }
 
 // Made reports whether a store holds a repository. Wrapped keys alone are what an interrupted Create left, for the next one
@@ -164,7 +180,8 @@ func Create(ctx context.Context, c Config, d Descriptor, envelopes []Envelope) (
 	return Open(ctx, c)
 }
 
-// authenticate checks the descriptor against the keys. root may be nil.
+// authenticate checks the descriptor against the keys. root may be nil. If the vault uses something without which it must not
+// be written to, the store in c is replaced by one that refuses that.
 func authenticate(ctx context.Context, c *Config, vault seal.VaultID, root *seal.Root, maint *seal.Maint) (Descriptor, error) {
 	data, err := blob.Get(ctx, c.Store, vaultName, maxSmall)
 	if fault.Is(err, fault.NotFound) {
@@ -186,7 +203,11 @@ func authenticate(ctx context.Context, c *Config, vault seal.VaultID, root *seal
 	if root != nil && !seal.Equal(root.Check(body), check) {
 		return Descriptor{}, fault.New(fault.Denied, "the root key is not this vault's")
 	}
-	return d, nil
+	if d.needs, err = loadNeeds(ctx, c.Store, maint, &d); err != nil {
+		return Descriptor{}, err
+	}
+	c.Store = d.needs.guard(c.Store)
+	return d, d.needs.mayRead()
 }
 
 // AddEnvelope stores one more wrapped root key. Envelopes are never changed or removed.
