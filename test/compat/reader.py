@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An independent reader of vaults in format version 1, written from docs/FORMAT.md alone.
+"""An independent reader of vaults in format version 1, written from docs/FORMAT.md alone (with blake3.py and age.py beside it).
 
 It shares no line with the program that writes vaults, and exists to prove the document: what it can list, verify and extract
 with nothing but a vault's directory and a secret, anybody can write again from that text. It is not fast and it never writes
@@ -16,7 +16,6 @@ could not be extracted, and 2 if the vault cannot be opened. Section numbers (§
 """
 
 import argparse
-import base64
 import ctypes
 import hashlib
 import hmac
@@ -26,12 +25,12 @@ import re
 import stat
 import struct
 import sys
-from array import array
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+import age
+from blake3 import blake3
 
 
 class Damaged(Exception):
@@ -45,79 +44,6 @@ class Refused(Exception):
 def need(condition, reason):
     if not condition:
         raise Damaged(reason)
-
-
-# ---------------------------------------------------------------------------------------------------------------- BLAKE3
-
-IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
-ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-MIX = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15), (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))
-CHUNK_START, CHUNK_END, PARENT, ROOT = 1, 2, 4, 8
-
-
-def compress(cv, m, counter, length, flags, ones):
-    """BLAKE3's compression, for many inputs at once: every word is one big integer with a lane of 64 bits per input, of which
-    the lower half is used. ones has the value 1 in each lane."""
-    mask = ones * 0xFFFFFFFF
-    v = list(cv) + [i * ones for i in IV[:4]] + [counter, 0, length * ones, flags * ones]
-    for _ in range(7):
-        for k, (a, b, c, d) in enumerate(MIX):
-            va, vb, vc, vd = v[a], v[b], v[c], v[d]
-            va = (va + vb + m[2 * k]) & mask
-            x = vd ^ va
-            vd = (x >> 16 | x << 16) & mask
-            vc = (vc + vd) & mask
-            x = vb ^ vc
-            vb = (x >> 12 | x << 20) & mask
-            va = (va + vb + m[2 * k + 1]) & mask
-            x = vd ^ va
-            vd = (x >> 8 | x << 24) & mask
-            vc = (vc + vd) & mask
-            x = vb ^ vc
-            v[a], v[b], v[c], v[d] = va, (x >> 7 | x << 25) & mask, vc, vd
-        m = [m[i] for i in ORDER]
-    return [v[i] ^ v[i + 8] for i in range(8)]
-
-
-def lanes(words):
-    return int.from_bytes(array("Q", words).tobytes(), "little")
-
-
-def values(cv, n):
-    """The chaining values of n inputs as words, eight for each input."""
-    out = array("I", bytes(32 * n))
-    for i, word in enumerate(cv):
-        out[i::8] = array("I", array("Q", word.to_bytes(8 * n, "little")))
-    return out
-
-
-def blake3(data):
-    data = memoryview(data)
-    last = max(0, (len(data) - 1) // 1024)  # number of the last piece of 1024 bytes, which may be shorter
-    cvs = array("I")
-    for at in range(0, last, 256):
-        n = min(256, last - at)
-        words = array("I", bytes(data[at * 1024:(at + n) * 1024]))
-        ones, counter = lanes([1] * n), lanes(range(at, at + n))
-        cv = [i * ones for i in IV]
-        for b in range(16):
-            m = [lanes(words[16 * b + w::256]) for w in range(16)]
-            cv = compress(cv, m, counter, 64, CHUNK_START * (b == 0) | CHUNK_END * (b == 15), ones)
-        cvs += values(cv, n)
-    cv, tail = list(IV), bytes(data[last * 1024:])
-    for off in range(0, max(1, len(tail)), 64):
-        block = tail[off:off + 64]
-        ends = off + 64 >= len(tail)
-        flags = CHUNK_START * (off == 0) | CHUNK_END * ends | ROOT * (ends and last == 0)
-        cv = compress(cv, struct.unpack("<16I", block.ljust(64, b"\0")), last, len(block), flags, 1)
-    cvs += array("I", cv)
-    while len(cvs) > 8:  # parents of neighbours, level by level; who has no neighbour goes up alone
-        n = len(cvs) // 16
-        pairs, ones = cvs[:16 * n], lanes([1] * n)
-        flags = PARENT | ROOT * (len(cvs) == 16)
-        up = values(compress([i * ones for i in IV], [lanes(pairs[w::16]) for w in range(16)], 0, 64, flags, ones), n)
-        cvs = up + cvs[16 * n:]
-    return cvs.tobytes()
 
 
 # ------------------------------------------------------------------------------------------- primitives and keys (§1, §3)
@@ -198,6 +124,16 @@ class Decoder:
         need(self.at == len(self.data), self.what + ": bytes after the end")
 
 
+def ascending(d, key):
+    """The keys of a counted list, each followed by what the caller reads of its line."""
+    last = None
+    for _ in range(d.uint()):
+        k = key()
+        need(last is None or k > last, d.what + ": out of order")
+        yield k
+        last = k
+
+
 class Keys:
     def __init__(self, vault, root, maint):
         self.vault, self.maint = vault, maint
@@ -217,60 +153,6 @@ class Keys:
     def untag(self, name, data):
         need(len(data) >= 32 and hmac.compare_digest(self.tag(name, data[:-32]), data[-32:]), name + ": the tag is wrong")
         return data[:-32]
-
-
-# ----------------------------------------------------------------------------------------------------- envelopes (§5, age)
-
-def unbase64(text):
-    return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-
-
-def bech32_secret(line):
-    alphabet = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-    values = [alphabet.index(c) for c in line.lower().removeprefix("age-secret-key-1")]
-    bits = "".join(f"{v:05b}" for v in values[:-6])  # the last six are a checksum
-    return bytes(int(bits[i:i + 8], 2) for i in range(0, 256, 8))
-
-
-def age_file_key(kind, args, body, secret):
-    """The file key if this stanza is for the secret, else None."""
-    if kind == "scrypt" and secret["kind"] == "passphrase":
-        salt, work = unbase64(args[0].encode()), int(args[1])
-        if work > 20:
-            raise Refused("the envelope asks for more work than reasonable")
-        wrap = hashlib.scrypt(secret["passphrase"], salt=b"age-encryption.org/v1/scrypt" + salt, n=1 << work, r=8, p=1,
-                              maxmem=2_000_000_000, dklen=32)
-    elif kind == "X25519" and secret["kind"] == "recipient":
-        share, mine = unbase64(args[0].encode()), X25519PrivateKey.from_private_bytes(secret["identity"])
-        public = mine.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        wrap = hkdf(mine.exchange(X25519PublicKey.from_public_bytes(share)), share + public, b"age-encryption.org/v1/X25519")
-    else:
-        return None
-    try:
-        return ChaCha20Poly1305(wrap).decrypt(bytes(12), body, b"")
-    except InvalidTag:
-        return None
-
-
-def age_open(data, secret):
-    """The content of an age file, or None if the secret does not open it."""
-    end = data.index(b"\n--- ")
-    header, (tag, payload) = data[:end + 4], data[end + 5:].split(b"\n", 1)
-    lines = header.split(b"\n")
-    need(lines[0] == b"age-encryption.org/v1", "not an age file")
-    key, i = None, 1
-    while key is None and lines[i].startswith(b"-> "):
-        kind, *args = lines[i].decode().split(" ")[1:]
-        body, i = b"", i + 1
-        while not lines[i].startswith(b"-"):
-            body, i = body + lines[i], i + 1
-        key = age_file_key(kind, args, unbase64(body), secret)
-    if key is None:
-        return None
-    need(mac(hkdf(key, b"", b"header"), header) == unbase64(tag), "the age header is not authentic")
-    sealed = payload[16:]
-    need(len(sealed) <= 65536 + 16, "an envelope has one piece only")
-    return ChaCha20Poly1305(hkdf(key, payload[:16], b"payload")).decrypt(bytes(11) + b"\1", sealed, b"")
 
 
 # -------------------------------------------------------------------------------------------------------------- packs (§6)
@@ -448,14 +330,24 @@ class Vault:
         vault = d.raw(16)
         text = re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", r"\1-\2-\3-\4-\5", vault.hex())
         out = {"vault": text, "owner": d.string(), "name": d.string(), "arn": d.string(), "region": d.string(), "created": d.time()}
-        features = [[d.string() for _ in range(d.uint())] for _ in range(3)]
+        unknown = [list(ascending(d, d.string)) for _ in range(3)][0]  # this reader writes and prunes nothing
         d.end()
-        if features[0]:  # this reader only reads: what must be known to write or to prune is not its concern
-            raise Refused("the vault needs features that this reader does not know: " + ", ".join(features[0]))
+        features = {name: self.read(name) for name in self.names("features")}
+        for name, added in features.items():
+            d = Decoder(added[:-32], name)
+            d.fixed(b"SRFEAT\0\1")
+            need("features/" + d.string() == name, name + ": belongs elsewhere")
+            unknown += [name] if d.bool() else []
+            d.bool(), d.bool(), d.bytes()
+            d.end()
+        if unknown:
+            raise Refused("to read the vault one must know what this reader does not: " + ", ".join(unknown))
         root, maint = self.open_envelope(secret, text)
         self.keys = Keys(vault, root, maint)
         body = self.keys.untag("vault", data)
         need(hmac.compare_digest(mac(self.keys.kcheck, body[:-32]), body[-32:]), "the root key is not this vault's")
+        for name, added in features.items():
+            self.keys.untag(name, added)
         return out
 
     def open_envelope(self, secret, vault):
@@ -466,7 +358,7 @@ class Vault:
             d.fixed(b"SRKEYS\0\1")
             kind, _, wrapped = d.string(), d.string(), d.bytes()
             d.end()
-            plain = age_open(wrapped, secret) if kind == secret["kind"] else None
+            plain = secret.open(wrapped) if kind == secret.kind else None
             if plain is not None:
                 need(len(plain) == 108 and plain[:8] == b"SRRECOV\1" and plain[8:44].decode() == vault, name + ": no keys of this vault")
                 return plain[44:76], plain[76:]
@@ -494,30 +386,23 @@ class Vault:
             kind, _ = d.uint(7), d.time()
             need((kind == 4) == checkpoint, name + ": wrong kind")
             if kind == 4:
-                points, last = {}, ""
-                for _ in range(d.uint()):
-                    rp = d.string()
-                    need(rp > last, name + ": out of order")
+                points = {}
+                for rp in ascending(d, d.string):
                     forgotten = d.bool()
                     if forgotten:
                         d.time()
-                    points[rp], last = (forgotten, d.bool(), d.time(), d.bool()), rp
-            if kind in (4, 5, 6):  # packs in the trash are read like others
-                last = b""
-                for _ in range(d.uint()):
-                    pid = d.raw(16)
-                    need(pid > last and (kind == 6 or d.raw(1) in b"\1\2"), name + ": malformed trash")
+                    points[rp] = (forgotten, d.bool(), d.time(), d.bool())
+            if kind in (4, 5, 6):  # the trash is the concern of who deletes: packs in it are read like others
+                for _ in ascending(d, lambda: d.raw(16)):
+                    need(kind == 6 or d.u8() in (1, 2), name + ": malformed trash")
                     if kind == 4:
                         d.time()
-                    last = pid
             else:
                 rp = d.string()
                 forgotten, changed, until, locked = points.get(rp, (False, False, None, False))
-                if kind in (2, 7):
-                    forgotten = kind == 2
                 if kind == 3:
                     changed, until, locked = True, d.time(), d.bool()
-                points[rp] = (forgotten, changed, until, locked)
+                points[rp] = (kind == 2 or forgotten and kind != 7, changed, until, locked)
             d.end()
             previous = sha256(data)
         return points
@@ -538,11 +423,8 @@ class Vault:
         d = Decoder(plain, name)
         for field in ("owner", "resource", "arn", "type"):
             out[field] = d.string()
-        out["created"], out["labels"], last = d.time(), {}, None
-        for _ in range(d.uint()):
-            k = d.bytes()
-            need(last is None or k > last, name + ": labels out of order")
-            out["labels"][k.decode("utf-8", "surrogateescape")], last = d.string(), k
+        out["created"] = d.time()
+        out["labels"] = {k.decode("utf-8", "surrogateescape"): d.string() for k in ascending(d, d.bytes)}
         out["root"] = d.raw(32).hex()
         counters = ("entries", "files", "logical", "read", "new", "stored", "unchanged", "new_chunks", "chunks")
         out["stats"] = {c: d.uint() for c in counters}
@@ -580,21 +462,26 @@ class Vault:
             if m and m[1] == record["attempt"]:
                 best = max(best or (0, ""), (int(m[2], 16), name))
         need(best, f"refs/{rp}: the reference set is missing")
-        generation, name = best
-        d = Decoder(self.keys.untag(name, self.read(name)), name)
+        return self.reference_set(rp, bytes.fromhex(record["attempt"]), best[0])
+
+    def reference_set(self, rp, attempt, generation, depth=None):
+        name = f"refs/{rp}/{attempt.hex()}-{generation:08x}"
+        try:
+            d = Decoder(self.keys.untag(name, self.read(name)), name)
+        except FileNotFoundError:
+            raise Damaged(name + ": the reference set is missing") from None
         d.fixed(b"SRREFS\0\1")
-        need(d.string() == rp and d.raw(16).hex() == record["attempt"] and d.uint() == generation, name + ": belongs elsewhere")
-        out, last = {}, b""
-        for _ in range(d.uint()):
-            pack, frames = d.raw(16), d.uint(65535)
-            need(pack > last, name + ": packs out of order")
+        need(d.string() == rp and d.raw(16) == attempt and d.uint() == generation, name + ": belongs elsewhere")
+        mine = d.uint(15)
+        need(depth in (None, mine), name + ": another depth than the set that builds on it says")
+        out = self.reference_set(d.string(), d.raw(16), d.uint(), mine - 1) if mine else {}
+        for pack in ascending(d, lambda: d.raw(16)):
+            frames = d.uint(65535)
+            bits = (1 << frames) - 1
             if d.uint(1):
                 bits = int.from_bytes(d.raw((frames + 7) // 8), "little")
-                need(bits >> frames == 0, name + ": a frame that does not exist")
-                out[pack] = frames, {i for i in range(frames) if bits >> i & 1}
-            else:
-                out[pack] = frames, set(range(frames))
-            last = pack
+            need(bits >> frames == 0 and out.get(pack, (frames,))[0] == frames, name + ": a frame that does not exist")
+            out[pack] = frames, out.get(pack, (0, set()))[1] | {i for i in range(frames) if bits >> i & 1}
         d.end()
         return out
 
@@ -615,55 +502,65 @@ class Vault:
         return f"{'packs' if cls == 1 else 'mpacks'}/{ident.hex()[:2]}/{ident.hex()}"
 
     def segment(self, name):
-        """One index segment: its pack table, the segments it replaces, its pairs."""
+        """One index segment: its pack table, the segments it replaces, the packs it drops, its pairs."""
         data, ident = self.read(name), bytes.fromhex(name.removeprefix("index/"))
         need(len(data) >= 128, name + ": too short")
         foot = Decoder(data[-128:], name)
         foot.fixed(b"SRINDX\0\1")
         pairs, packs, replaced, filter_len = struct.unpack("<QIIQ", foot.raw(24))
-        foot.fixed(self.keys.vault, bytes(48))
+        foot.fixed(self.keys.vault)
+        sequence, dropped = struct.unpack("<QI", foot.raw(12))
+        foot.fixed(bytes(36))
         blocks = -(-pairs // 170)
-        meta = data[4096 * blocks:-128]
-        need(len(meta) == 48 * packs + 16 * replaced + filter_len and filter_len % 64 == 0, name + ": its size does not fit")
-        need(hmac.compare_digest(self.keys.tag(name, data[-128:-32], meta), data[-32:]), name + ": the tag is wrong")
+        meta = Decoder(data[4096 * blocks:-128], name)
+        need(hmac.compare_digest(self.keys.tag(name, data[-128:-32], meta.data), data[-32:]), name + ": the tag is wrong")
         table = []
-        for i in range(packs):
-            pid, cls, z1, z2, z3, frames, size, at, length, zero = struct.unpack_from("<16sBBBBIQQII", meta, 48 * i)
+        for _ in range(packs):
+            pid, cls, z1, z2, z3, frames, size, at, length, zero = struct.unpack("<16sBBBBIQQII", meta.raw(48))
             need(cls in (1, 2) and not z1 | z2 | z3 | zero, name + ": impossible pack")
             table.append((self.pack_name(cls, pid), frames, size, at, length))
-        gone = [meta[48 * packs + 16 * i:][:16].hex() for i in range(replaced)]
-        bloom, found = meta[48 * packs + 16 * replaced:], []
+        gone = ["index/" + meta.raw(16).hex() for _ in range(replaced)]
+        drops = {pid: at for pid, at in (struct.unpack("<16sQ", meta.raw(24)) for _ in range(dropped))}
+        fences, bloom, found = meta.raw(4 * blocks), meta.raw(filter_len), []
+        meta.end()
         for b in range(blocks):
             block = data[4096 * b:4096 * (b + 1)]
             need(mac(self.keys.mblock, ident, struct.pack("<I", b), block[:4080])[:16] == block[4080:], f"{name}: block {b} has a wrong tag")
             n = min(170, pairs - 170 * b)
-            need(not any(block[24 * n:4080]), name + ": a gap is not zero")
+            need(block[:4] == fences[4 * b:4 * b + 4] and not any(block[24 * n:4080]), f"{name}: block {b} is malformed")
             found += struct.iter_unpack("<16sII", block[:24 * n])
         for short, p, frame in found:
             need(p < packs and frame < table[p][1], name + ": a pair names nothing")
             need(in_filter(bloom, short), name + ": the filter does not know a chunk")
         need(all(a[0] <= b[0] for a, b in zip(found, found[1:])), name + ": pairs out of order")
-        return table, gone, [(short, table[p][0], frame) for short, p, frame in found]
+        return sequence, table, gone, drops, [(short, table[p][0], frame) for short, p, frame in found]
 
-    def segments(self):
-        """All segments that count, by name; damage of a replaced one does not matter."""
-        good, bad, gone = {}, {}, set()
+    def index(self):
+        """What counts of the index: lines about packs, pairs, and damage. That of a replaced segment does not matter."""
+        good, bad, gone, drops = {}, {}, set(), {}
         for name in self.names("index"):
             try:
                 good[name] = self.segment(name)
-                gone |= {"index/" + g for g in good[name][1]}
+                gone |= set(good[name][2])
             except Damaged as e:
                 bad[name] = str(e)
-        return {n: s for n, s in good.items() if n not in gone}, [e for n, e in bad.items() if n not in gone]
+        live = [s for n, s in good.items() if n not in gone]
+        for _, _, _, dropped, _ in live:
+            for pid, at in dropped.items():
+                drops[pid.hex()] = max(at, drops.get(pid.hex(), 0))
+        table, pairs = [], []
+        for sequence, packs, _, _, found in live:
+            table += [p for p in packs if sequence >= drops.get(p[0][-32:], 0)]
+            pairs += [p for p in found if sequence >= drops.get(p[1][-32:], 0)]
+        return table, pairs, [e for n, e in bad.items() if n not in gone]
 
     def places(self):
         """Where chunks are: short id → list of (pack's name, frame)."""
         if self.where is None:
             self.where = {}
             if self.use_index:
-                live, damage = self.segments()
+                _, pairs, damage = self.index()
                 need(not damage, "; ".join(damage))
-                pairs = [p for _, _, ps in live.values() for p in ps]
             else:
                 pairs = [(self.keys.cid(f.kind, f.digest)[:16], n, i) for n in self.pack_names() for i, f in enumerate(self.pack(n).frames)]
             for short, name, frame in pairs:
@@ -752,10 +649,10 @@ class Vault:
 
 
 def in_filter(bloom, short):
-    x, where = struct.unpack("<QQ", short)
-    line = where % (len(bloom) // 64) * 64
+    line = 64 * (int.from_bytes(short[:8], "big") * (len(bloom) // 64) >> 64)
+    x = int.from_bytes(short[8:], "little")
     for _ in range(7):
-        if not bloom[line + (x >> 3) % 64] >> x % 8 & 1:
+        if not bloom or not bloom[line + (x >> 3) % 64] >> x % 8 & 1:
             return False
         x >>= 9
     return True
@@ -844,7 +741,7 @@ def list_points(vault):
 def verify(vault):
     """Everything: packs, index against packs, and every recovery point against what its reference set says is needed."""
     points, findings = vault.points()
-    known, pairs = {}, 0  # id of a pack → (its name, its frames)
+    known = {}  # id of a pack → (its name, its frames)
     for name in vault.pack_names():
         try:
             p = vault.pack(name)
@@ -854,28 +751,27 @@ def verify(vault):
             findings.append(str(e))
     listed = set()
     if vault.use_index:
-        live, damage = vault.segments()
+        table, pairs, damage = vault.index()
         findings += damage
-        for name, (table, _, found) in live.items():
-            for pack, frames, size, at, length in table:
-                try:
-                    p = vault.pack(pack)
-                    need((frames, size, at, length) == (len(p.frames), len(p.data), p.footer_at, p.footer_len), f"{name}: contradicts {pack}")
-                except (Damaged, AttributeError) as e:
-                    findings.append(str(e))
-            for short, pack, frame in found:
-                f = known.get(bytes.fromhex(pack[-32:]), ("", []))[1][frame:frame + 1]
-                if not f or vault.keys.cid(*f[0])[:16] != short:
-                    findings.append(f"{name}: lists a chunk that frame {frame} of {pack} does not hold")
-                listed.add((pack, frame))
-            pairs += len(found)
+        for pack, frames, size, at, length in table:
+            try:
+                p = vault.pack(pack)
+                need((frames, size, at, length) == (len(p.frames), len(p.data), p.footer_at, p.footer_len), f"{pack}: the index contradicts it")
+            except (Damaged, AttributeError) as e:
+                findings.append(str(e))
+        for short, pack, frame in pairs:
+            f = known.get(bytes.fromhex(pack[-32:]), ("", []))[1][frame:frame + 1]
+            if not f or vault.keys.cid(*f[0])[:16] != short:
+                findings.append(f"{pack}: frame {frame} does not hold the chunk that the index says")
+            listed.add((pack, frame))
     for r in points:
         try:
             verify_point(vault, r, known, listed)
         except Damaged as e:
             findings.append(f"recovery point {r['id']}: {e}")
-    return {"recovery_points": [r["id"] for r in points], "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
-            "pairs": pairs, "findings": findings}
+    moved = sum(f.origin is not None for p in vault.opened.values() for f in p.frames)
+    return {"recovery_points": [r["id"] for r in points], "moved": moved, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
+            "pairs": len(listed), "findings": findings}
 
 
 def verify_point(vault, record, known, listed):
@@ -999,17 +895,16 @@ def main():
     with open(o.passphrase_file or o.identity_file, "rb") as f:
         text = f.read()
     if o.passphrase_file:
-        secret = {"kind": "passphrase", "passphrase": text.rstrip(b"\r\n")}
+        secret = age.Passphrase(text.rstrip(b"\r\n"))
     else:
-        line = next(line for line in text.decode().split() if line.upper().startswith("AGE-SECRET-KEY-1"))
-        secret = {"kind": "recipient", "identity": bech32_secret(line)}
+        secret = age.Identity(text.decode())
     command = {"list": list_points, "verify": verify, "show": show, "extract": extract}[o.command]
     try:
         result = command(Vault(o.vault, secret, not o.no_index), *o.arguments)
     except Refused as e:
         print(f"reader.py: {e}", file=sys.stderr)
         return 2
-    except Damaged as e:
+    except (Damaged, ValueError, IndexError, struct.error) as e:
         result = {"findings": [str(e)]}
     json.dump(result, sys.stdout, indent=1, default=str)
     print()
