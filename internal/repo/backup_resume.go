@@ -24,7 +24,7 @@ func (s *session) suspend(ctx context.Context) {
 func (s *sink) publishNow(ctx context.Context) error {
 	s.publisher.Lock()
 	defer s.publisher.Unlock()
-	if err := s.publish(ctx); err != nil {
+	if err := s.publish(ctx, s.take()); err != nil {
 		return err
 	}
 	s.keep.record(ctx, nil)

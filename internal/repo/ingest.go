@@ -249,7 +249,7 @@ func (x *Session) Pages(ctx context.Context, p Pages) error {
 			return err
 		}
 		if f.List {
-			return x.list(ctx, plain)
+			return x.list(ctx, f.Hash, plain)
 		}
 		return x.page(ctx, f.Hash, plain)
 	})

@@ -346,15 +346,22 @@ func (p *pruning) done() func(id string) bool {
 	return func(id string) bool { return committed[id] || p.points[id].forgotten }
 }
 
-// markSessions marks what sessions have that were cut off and may go on.
+// markSessions marks what sessions have that were cut off and may go on (it is not moved either, as their records name its
+// place), and accounts for what sessions had that will not go on.
 func (p *pruning) markSessions(ctx context.Context) error {
+	p.cut, p.ended = newRefSet(), newRefSet()
 	now, done := p.r.clock.Now(), p.done()
-	return p.r.eachSession(ctx, func(c *cutSession) error {
+	all := func(*sessionRecord) bool { return true }
+	err := p.r.eachSession(ctx, func(c *cutSession) error {
 		if !done(c.id) && leased(c.until, now) {
-			c.addTo(p.live, p.r.v, func(*sessionRecord) bool { return true })
+			c.addTo(p.cut, p.r.v, all)
+		} else {
+			c.addTo(p.ended, p.r.v, all)
 		}
 		return nil
 	})
+	p.live.union(p.cut)
+	return err
 }
 
 // tidySessions removes records that nobody needs any more: of recovery points that are done, and of leases that have ended.

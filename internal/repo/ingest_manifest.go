@@ -18,9 +18,17 @@ type manifestCheck struct {
 	last   string      // path
 	begun  bool
 
+	lists map[seal.Hash]sentList // since the last leaf
+
 	files    int64 // in the pages that were sent
 	problems []Problem
 	count    int64
+}
+
+// sentList is what a list of chunks stands for.
+type sentList struct {
+	depth byte
+	bytes uint64
 }
 
 // subtree is a page and what is below it.
@@ -34,14 +42,20 @@ func unproven() error {
 	return fault.New(fault.Denied, "the manifest refers to data that this session has not shown")
 }
 
-// refs checks references to chunks, or to lists when depth is not 0.
+// refs checks references to chunks, or to lists when depth is not 0: those are sent before the leaf that needs them.
 func (x *Session) refs(ctx context.Context, refs []manifest.Ref, depth byte) error {
-	kind, scopes := pack.Data, []*refSet{x.scope, x.early}
-	if depth > 0 {
-		kind, scopes = pack.List, nil // lists are always sent
-	}
 	for _, r := range refs {
-		ok, err := x.s.sink.accepted(ctx, x.r.root.CID(kind, r.Hash).Short(), scopes...)
+		if depth > 0 {
+			l, ok := x.tree.lists[r.Hash]
+			if !ok {
+				return unproven()
+			}
+			if l.depth != depth-1 || l.bytes != r.Size {
+				return fault.New(fault.Invalid, "a list of chunks is not what the manifest says")
+			}
+			continue
+		}
+		ok, err := x.s.sink.accepted(ctx, x.r.root.CID(pack.Data, r.Hash).Short(), x.scope, x.early)
 		if err != nil {
 			return err
 		}
@@ -52,15 +66,40 @@ func (x *Session) refs(ctx context.Context, refs []manifest.Ref, depth byte) err
 	return nil
 }
 
-func (x *Session) list(ctx context.Context, plain []byte) error {
+// maxLists bounds the lists that wait for what names them: a leaf has no room to name more.
+const maxLists = 1 << 17
+
+func (x *Session) list(ctx context.Context, h seal.Hash, plain []byte) error {
 	if len(plain) < 2 {
 		return fault.New(fault.Invalid, "a malformed list")
 	}
-	refs, err := manifest.DecodeList(plain, plain[1])
+	l := sentList{depth: plain[1]}
+	refs, err := manifest.DecodeList(plain, l.depth)
 	if err != nil {
 		return err
 	}
-	return x.refs(ctx, refs, plain[1])
+	for _, r := range refs {
+		if r.Size > 1<<62-l.bytes {
+			return fault.New(fault.Invalid, "a list of chunks of impossible size")
+		}
+		l.bytes += r.Size
+	}
+	if err := x.refs(ctx, refs, l.depth); err != nil {
+		return err
+	}
+	if l.depth > 0 {
+		for _, r := range refs {
+			delete(x.tree.lists, r.Hash) // another list that names it comes after it again
+		}
+	}
+	if len(x.tree.lists) >= maxLists {
+		return fault.New(fault.Limit, "more than %d lists of chunks before a page", maxLists)
+	}
+	if x.tree.lists == nil {
+		x.tree.lists = map[seal.Hash]sentList{}
+	}
+	x.tree.lists[h] = l
+	return nil
 }
 
 // page takes the next page: a leaf that continues the last one, or the page above all pages that wait for one.
@@ -81,6 +120,7 @@ func (x *Session) page(ctx context.Context, h seal.Hash, plain []byte) error {
 		}
 		c.Entries = uint64(len(p.Nodes))
 		c.last = t.last
+		clear(t.lists)
 	} else if c, err = x.inner(ctx, h, p); err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ func (p *Plan) Approvable() bool { return p.Unaccounted > p.Limit }
 // release gathers what forgotten recovery points needed that are still known. One that cannot be read explains nothing.
 func (p *pruning) release(ctx context.Context) error {
 	p.released = newRefSet()
+	p.released.union(p.ended)
 	for id, j := range p.points {
 		if !j.forgotten {
 			continue

@@ -19,6 +19,8 @@ type pruning struct {
 	points   map[string]journaled
 	live     *refSet
 	released *refSet  // what forgotten recovery points needed
+	cut      *refSet  // what sessions have that may go on
+	ended    *refSet  // what sessions had that will not
 	slots    []uint32 // all packs when the look began
 }
 

@@ -30,7 +30,7 @@ func (p *pruning) choose(ctx context.Context) (chosen []uint32, err error) {
 	var frames int
 	for _, slot := range p.slots {
 		bits := p.live.bits(slot)
-		if bits == nil {
+		if bits == nil || p.cut.bits(slot) != nil {
 			continue
 		}
 		info := p.r.v.index.Pack(slot)

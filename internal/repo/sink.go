@@ -39,11 +39,9 @@ type sink struct {
 	pending map[seal.Short]struct{} // new, not in the index yet
 	refs    *refSet                 // all chunks that the session refers to and the index has
 	proven  *refSet                 // of refs, since the last checkpoint: chunks that were there already
-	entries []index.Entry           // of finished packs, not in the index yet
-	packs   []pack.Info
-	bytes   int64       // of packs
-	own     []pack.Info // all finished packs
-	fault   error       // of the goroutine beside the workers
+	ready   batch                   // finished packs that are not in the index yet
+	own     []pack.Info             // all finished packs
+	fault   error                   // of the goroutine beside the workers
 
 	publisher sync.Mutex // held by whoever makes packs known
 	recorded  int64      // bytes in packs that were published
@@ -52,6 +50,23 @@ type sink struct {
 	unit   int64 // size of a pack
 
 	newChunks, newBytes, storedBytes atomic.Int64
+}
+
+// batch is some finished packs with what is in them.
+type batch struct {
+	entries []index.Entry
+	packs   []pack.Info
+	bytes   int64
+}
+
+// add appends a pack. The entries' numbers of packs are those of the batch afterwards.
+func (b *batch) add(info pack.Info, entries []index.Entry) {
+	for _, e := range entries {
+		e.Pack = uint32(len(b.packs))
+		b.entries = append(b.entries, e)
+	}
+	b.packs = append(b.packs, info)
+	b.bytes += info.Size
 }
 
 // shard is one pack being filled.
@@ -147,7 +162,7 @@ func (s *sink) store(ctx context.Context, h seal.Hash, cid seal.CID, kind, alg b
 	if !sh.w.Full() && sh.w.Size() < s.unit {
 		return nil
 	}
-	if err := s.close(ctx, sh); err != nil {
+	if err := s.close(ctx, sh, &s.ready); err != nil {
 		return err
 	}
 	return s.publishSoon(ctx)
@@ -164,8 +179,8 @@ func (s *sink) lock(shards []*shard) *shard {
 	return shards[0]
 }
 
-// close finishes a shard's pack, which the caller has locked.
-func (s *sink) close(ctx context.Context, sh *shard) error {
+// close finishes a shard's pack, which the caller has locked, into a batch.
+func (s *sink) close(ctx context.Context, sh *shard, into *batch) error {
 	w := sh.w
 	sh.w = nil
 	info, err := w.Close(ctx)
@@ -174,16 +189,19 @@ func (s *sink) close(ctx context.Context, sh *shard) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := uint32(len(s.packs))
-	s.packs = append(s.packs, info)
+	into.add(info, sh.entries)
 	s.own = append(s.own, info)
-	s.bytes += info.Size
-	for _, e := range sh.entries {
-		e.Pack = n
-		s.entries = append(s.entries, e)
-	}
 	sh.entries = sh.entries[:0]
 	return nil
+}
+
+// take returns the finished packs, for publish.
+func (s *sink) take() *batch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.ready
+	s.ready = batch{}
+	return &b
 }
 
 // publishSoon has finished packs made known when enough has come together, beside the caller. It waits only when the
@@ -194,7 +212,7 @@ func (s *sink) publishSoon(ctx context.Context) error {
 			defer s.publisher.Unlock()
 			ctx := context.WithoutCancel(ctx) // one segment: an operation that ends waits for it
 			for s.due() {
-				if err := s.publish(ctx); err != nil {
+				if err := s.publish(ctx, s.take()); err != nil {
 					s.fail(err)
 					return
 				}
@@ -205,7 +223,7 @@ func (s *sink) publishSoon(ctx context.Context) error {
 		}()
 	}
 	s.mu.Lock()
-	full, err := len(s.entries) >= publishAt, s.fault
+	full, err := len(s.ready.entries) >= publishAt, s.fault
 	s.mu.Unlock()
 	if full && err == nil {
 		s.publisher.Lock()
@@ -219,10 +237,10 @@ func (s *sink) publishSoon(ctx context.Context) error {
 func (s *sink) due() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fault != nil || len(s.packs) == 0 {
+	if s.fault != nil || len(s.ready.packs) == 0 {
 		return false
 	}
-	return len(s.entries) >= publishAt || s.keep.eager() && s.bytes*recordPart >= s.recorded
+	return len(s.ready.entries) >= publishAt || s.keep.eager() && s.ready.bytes*recordPart >= s.recorded
 }
 
 func (s *sink) fail(err error) {
@@ -241,14 +259,11 @@ func (s *sink) failed() error {
 
 // publish hands the entries of finished packs to the index. The chunks stay pending until the index has them. The caller
 // holds publisher.
-func (s *sink) publish(ctx context.Context) error {
-	s.mu.Lock()
-	entries, packs, bytes := s.entries, s.packs, s.bytes
-	s.entries, s.packs, s.bytes = nil, nil, 0
-	s.mu.Unlock()
-	if len(packs) == 0 {
+func (s *sink) publish(ctx context.Context, b *batch) error {
+	if len(b.packs) == 0 {
 		return nil
 	}
+	entries, packs := b.entries, b.packs
 	if err := s.r.v.index.Publish(ctx, entries, packs); err != nil {
 		return err
 	}
@@ -267,7 +282,7 @@ func (s *sink) publish(ctx context.Context) error {
 	for i, p := range packs {
 		s.refs.addAll(slots[i], p.Frames) // all that the session stored counts as needed by it
 	}
-	s.recorded += bytes
+	s.recorded += b.bytes
 	s.mu.Unlock()
 	return s.keep.published(slots, packs)
 }
@@ -324,13 +339,15 @@ func (s *sink) checkpoint(ctx context.Context) error {
 			sh.mu.Unlock()
 		}
 	}
+	// What is finished and proven until now, and nothing that comes while the rest is finished: see ingest_keeper.go.
+	done := s.take()
 	s.mu.Lock()
 	proven := s.proven
 	s.proven = newRefSet()
 	s.mu.Unlock()
 	go func() {
 		defer s.publisher.Unlock()
-		if err := s.complete(context.WithoutCancel(ctx), old, proven); err != nil {
+		if err := s.complete(context.WithoutCancel(ctx), done, old, proven); err != nil {
 			s.fail(err)
 		}
 	}()
@@ -338,15 +355,15 @@ func (s *sink) checkpoint(ctx context.Context) error {
 }
 
 // complete ends a checkpoint. The caller holds publisher.
-func (s *sink) complete(ctx context.Context, old []*shard, proven *refSet) error {
+func (s *sink) complete(ctx context.Context, done *batch, old []*shard, proven *refSet) error {
 	var g errgroup.Group
 	for _, sh := range old {
-		g.Go(func() error { return s.close(ctx, sh) })
+		g.Go(func() error { return s.close(ctx, sh, done) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	if err := s.publish(ctx); err != nil {
+	if err := s.publish(ctx, done); err != nil {
 		return err
 	}
 	s.keep.record(ctx, proven)
@@ -363,7 +380,7 @@ func (s *sink) finish(ctx context.Context) (*refSet, error) {
 	if err := s.failed(); err != nil {
 		return nil, err
 	}
-	if err := s.publish(ctx); err != nil {
+	if err := s.publish(ctx, s.take()); err != nil {
 		return nil, err
 	}
 	s.storedBytes.Store(0)
@@ -380,7 +397,7 @@ func (s *sink) closeAll(ctx context.Context, least int64) error {
 			sh.mu.Lock()
 			var err error
 			if sh.w != nil && sh.w.Size() >= least {
-				err = s.close(ctx, sh)
+				err = s.close(ctx, sh, &s.ready)
 			}
 			sh.mu.Unlock()
 			if err != nil {

@@ -35,6 +35,9 @@ const (
 	Lists  ContentKind = 4 // a list of lists
 )
 
+// maxXattrs bounds the attributes of an entry: Linux lists at most 64 KiB of names.
+const maxXattrs = 1 << 15
+
 // MaxInline is the largest content that is kept in an entry.
 const MaxInline = 128
 
@@ -97,6 +100,8 @@ func (n *Node) Validate() error {
 		return bad("invalid path")
 	case n.Type < tree.Dir || n.Type > tree.BlockDev:
 		return bad("unknown type")
+	case len(n.Xattrs) > maxXattrs:
+		return bad("too many extended attributes")
 	case n.Mode > 0o7777:
 		return bad("mode out of range")
 	case !file && (n.Size != 0 || n.Extents != nil || n.Hardlink != "" && n.Type == tree.Dir):
@@ -285,9 +290,9 @@ func (n *Node) decode(d *seal.Decoder) {
 	n.Link = text(hasLink)
 	n.Hardlink = text(hasHardlink)
 	if has(hasXattrs) {
-		n.Xattrs = make([]tree.Xattr, d.Count(2))
-		if len(n.Xattrs) == 0 {
-			d.Fail("no attributes")
+		n.Xattrs = make([]tree.Xattr, min(d.Count(2), maxXattrs+1))
+		if len(n.Xattrs) == 0 || len(n.Xattrs) > maxXattrs {
+			d.Fail("no attributes, or too many")
 		}
 		for i := range n.Xattrs {
 			n.Xattrs[i].Name = d.String()

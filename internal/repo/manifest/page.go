@@ -14,6 +14,8 @@ const (
 	maxPage = 256 << 10
 	// MaxPage bounds the plaintext of a page: one entry may exceed maxPage (long lists of extents and attributes).
 	MaxPage  = 4 << 20
+	// MaxLines bounds the lines of a page, and what is allocated for one before it is known to be well-formed.
+	MaxLines = 1 << 15
 	maxLevel = 12
 	maxDepth = 8
 )
@@ -106,8 +108,9 @@ func DecodePage(b []byte) (*Page, error) {
 	}
 	p := &Page{Level: int(d.Max(maxLevel))}
 	count := d.Count(13)
-	if count == 0 {
-		d.Fail("empty page")
+	if count == 0 || count > MaxLines {
+		d.Fail("empty page, or too many lines")
+		return nil, d.Done()
 	}
 	last := ""
 	readPath := func(i int) string {
