@@ -20,6 +20,7 @@ import (
 
 	"strongroom/internal/arn"
 	"strongroom/internal/resource/files"
+	"strongroom/internal/tree"
 )
 
 // EFS is the resource type of file trees.
@@ -44,6 +45,9 @@ type Resource struct {
 	// CrossMounts includes other file systems that are mounted inside the tree (key crossMounts, default false: a mount
 	// point inside the tree is reported as not protected).
 	CrossMounts bool
+	// Blocks declares disk images and database files, which are rewritten in place, so that only what has changed in them is
+	// stored (key fixedBlocks: a list of PATTERN or PATTERN=SIZE for paths below path, as in '*.img' or 'pgdata/base/**=8K').
+	Blocks []tree.Blocks
 
 	line int
 }

@@ -135,7 +135,7 @@ func (h *Hub) find(account, region, id string) (*File, *files.Provider) {
 	for _, f := range mine {
 		if r := f.resource(id); r != nil {
 			o := f.options()
-			o.CrossMounts = r.CrossMounts
+			o.CrossMounts, o.Blocks = r.CrossMounts, r.Blocks
 			return f, files.New(files.Config{Root: r.Path, Options: o})
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"strongroom/internal/arn"
 	"strongroom/internal/fault"
+	"strongroom/internal/tree"
 )
 
 // MaxFileSize bounds an agent file.
@@ -277,6 +278,7 @@ func (p *parser) resource(n *yaml.Node) (Resource, bool) {
 		"path":        func(v *yaml.Node) { r.Path = p.path(v, "resource path") },
 		"tags":        func(v *yaml.Node) { r.Tags = p.tags(v) },
 		"crossMounts": func(v *yaml.Node) { p.flag(v, "crossMounts", &r.CrossMounts) },
+		"fixedBlocks": func(v *yaml.Node) { r.Blocks = p.blocks(v) },
 	})
 	for _, k := range []string{"id", "path"} {
 		if !seen[k] {
@@ -284,6 +286,29 @@ func (p *parser) resource(n *yaml.Node) (Resource, bool) {
 		}
 	}
 	return r, true
+}
+
+// maxBlocks bounds the rules of one resource: each file is compared with all of them.
+const maxBlocks = 100
+
+func (p *parser) blocks(n *yaml.Node) (rules []tree.Blocks) {
+	if n.Kind != yaml.SequenceNode || len(n.Content) > maxBlocks {
+		p.fault(n, "fixedBlocks: want a list of at most %d patterns", maxBlocks)
+		return nil
+	}
+	for _, v := range n.Content {
+		text, ok := p.text(v, "fixedBlocks pattern")
+		if !ok {
+			continue
+		}
+		b, err := tree.ParseBlocks(text)
+		if err != nil {
+			p.fault(v, "fixedBlocks: %v", err)
+			continue
+		}
+		rules = append(rules, b)
+	}
+	return rules
 }
 
 // Limits of tags, as AWS has them.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"strongroom/internal/fault"
+	"strongroom/internal/tree"
 )
 
 const good = `# one per account and host
@@ -14,7 +15,7 @@ account: "111111111111"
 region: us-east-1
 resources:
   - {type: EFS, id: fs-0a1b2c3d, path: /srv/app, tags: {Criticality: high, Name: "the app"}}
-  - {type: EFS, id: fs-0a1b2c3d4e5f67890, path: /srv/mounted, crossMounts: true}
+  - {type: EFS, id: fs-0a1b2c3d4e5f67890, path: /srv/mounted, crossMounts: true, fixedBlocks: ['*.img', 'pg/base/**=8K']}
 restore:
   EFS: {root: /srv/restored, setuid: true, ownership: true}
 `
@@ -29,6 +30,9 @@ func TestAgentFileIsRead(t *testing.T) {
 		t.Fatalf("%+v", f)
 	}
 	if r := f.Resources[0]; r.ID != "fs-0a1b2c3d" || r.Path != "/srv/app" || r.Tags["Criticality"] != "high" || r.CrossMounts {
+		t.Errorf("%+v", r)
+	}
+	if r := f.Resources[1]; tree.BlocksOf(r.Blocks, "vm/disk.img") != tree.DefaultBlock || tree.BlocksOf(r.Blocks, "pg/base/1/2") != 8<<10 {
 		t.Errorf("%+v", r)
 	}
 	if r := f.Restore; r.Root != "/srv/restored" || !r.SetUID || r.Devices || !r.Ownership || !f.Resources[1].CrossMounts {
@@ -57,6 +61,8 @@ resources:
 restore:
   EFS: {devices: maybe}
 `, []string{"f:1: account", "f:2: region", `f:3: agent file: unknown key "color"`, "f:5: resource id", "f:5: resource path", "f:6: resource: type RDS is not supported by this version", `f:7: resource: unknown type "Tape"`, `f:8: resource: "type" is missing`, "f:9: resource path", `unknown key "sise"`, "f:11: devices", `f:11: restore EFS: "root" is missing`}},
+		"rules for blocks that are none": {"account: \"111111111111\"\nregion: us-east-1\nresources:\n  - {type: EFS, id: fs-00000001, path: /a, fixedBlocks: ['*.img=5K', '[']}\n  - {type: EFS, id: fs-00000002, path: /b, fixedBlocks: x}\n",
+			[]string{"f:4: fixedBlocks: ", "f:5: fixedBlocks: want a list"}},
 		"missing keys":          {"resources: []\n", []string{`"account" is missing`, `"region" is missing`}},
 		"nothing":               {"", []string{"empty"}},
 		"a comment":             {"# nothing\n", []string{"empty"}},

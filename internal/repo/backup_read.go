@@ -166,9 +166,10 @@ func (f *smallRead) read(ctx context.Context, buf []byte) (n int, err error) {
 
 // fileRead is the reading of one large file.
 type fileRead struct {
-	e    *entry
-	open opener
-	done chan struct{} // closed when everything is read and cut
+	e      *entry
+	open   opener
+	blocks int           // what the source says about blocks
+	done   chan struct{} // closed when everything is read and cut
 
 	lists *manifest.ListBuilder
 	queue []*piece // cut, not yet in lists, in order
@@ -274,10 +275,12 @@ func (f *fileRead) read(ctx context.Context, b *backup) error {
 
 // cutter returns how this file is cut.
 func (f *fileRead) cutter(b *backup) func([]byte) int {
+	n := f.blocks
 	if b.opts.BlockSize != nil {
-		if n := b.opts.BlockSize(&f.e.Entry); n >= 4<<10 && n <= chunk.Default.Max && n&(n-1) == 0 {
-			return func(p []byte) int { return min(n, len(p)) }
-		}
+		n = b.opts.BlockSize(&f.e.Entry)
+	}
+	if n >= 4<<10 && n <= chunk.Default.Max && n&(n-1) == 0 {
+		return func(p []byte) int { return min(n, len(p)) }
 	}
 	return b.r.cutter.Cut
 }

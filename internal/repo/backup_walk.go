@@ -51,7 +51,7 @@ func (w *walker) emit(ctx context.Context, it tree.Item) error {
 		return w.queue(ctx, e)
 	}
 	if e.Size > smallFile || e.Size < 0 {
-		f := &fileRead{e: e, open: it.Open, done: make(chan struct{})}
+		f := &fileRead{e: e, open: it.Open, blocks: it.Blocks, done: make(chan struct{})}
 		e.file = f
 		if err := send[task](ctx, w.b.tasks, f); err != nil {
 			return err

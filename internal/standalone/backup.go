@@ -10,6 +10,7 @@ import (
 	"strongroom/internal/ident"
 	"strongroom/internal/repo"
 	"strongroom/internal/resource/files"
+	"strongroom/internal/tree"
 )
 
 // BackupOptions are the parameters of Backup.
@@ -19,6 +20,8 @@ type BackupOptions struct {
 	Host string
 	// CrossMounts goes into file systems mounted below the paths.
 	CrossMounts bool
+	// FixedBlocks declares files that are rewritten in place (tree.ParseBlocks), by their paths inside their directory.
+	FixedBlocks []string
 	Progress    func(done, total int64) // total 0: unknown
 }
 
@@ -46,11 +49,17 @@ func (v *Vault) Backup(ctx context.Context, o BackupOptions) (BackedUp, error) {
 			return BackedUp{}, err
 		}
 	}
+	rules := make([]tree.Blocks, len(o.FixedBlocks))
+	for i, text := range o.FixedBlocks {
+		if rules[i], err = tree.ParseBlocks(text); err != nil {
+			return BackedUp{}, err
+		}
+	}
 	base, expect, err := v.base(ctx, o.Host, paths)
 	if err != nil {
 		return BackedUp{}, err
 	}
-	src, err := gather(ctx, paths, files.Options{CrossMounts: o.CrossMounts})
+	src, err := gather(ctx, paths, files.Options{CrossMounts: o.CrossMounts, Blocks: rules})
 	if err != nil {
 		return BackedUp{}, err
 	}

@@ -138,7 +138,7 @@ type Found struct {
 // Find calls fn for each path that a pattern selects, in every recovery point, oldest first. Recovery points that cannot be
 // read are returned, and the others are searched all the same.
 func (v *Vault) Find(ctx context.Context, pattern string, fn func(Found) error) ([]Finding, error) {
-	p, err := ParsePattern(pattern)
+	p, err := tree.ParsePattern(pattern)
 	if err != nil {
 		return nil, err
 	}

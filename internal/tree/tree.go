@@ -94,6 +94,9 @@ type Item struct {
 	// caller is done with the whole walk, and not at all when the engine recognises the entry as unchanged. nil for
 	// everything without content.
 	Open func(ctx context.Context) (Content, error)
+	// Blocks, if not 0, says that the file is rewritten in place in blocks and is to be cut at multiples of so many bytes: a
+	// power of two from MinBlock to MaxBlock.
+	Blocks int
 }
 
 // Source is a tree to be backed up.

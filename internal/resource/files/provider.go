@@ -16,6 +16,8 @@ import (
 type Options struct {
 	// CrossMounts walks into other file systems mounted inside the tree.
 	CrossMounts bool
+	// Blocks declares files that are rewritten in place, by their paths in the tree.
+	Blocks []tree.Blocks
 	// Ownership restores owner and group by number, and ACLs. Without it everything belongs to the restoring user.
 	Ownership bool
 	// SetID restores setuid and setgid bits of files, file capabilities and other privileged attributes (security.*,

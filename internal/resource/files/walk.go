@@ -181,7 +181,10 @@ func (w *walker) item(n *node) tree.Item {
 	if n.Type != tree.File || n.Hardlink != "" {
 		return tree.Item{Entry: n.Entry}
 	}
-	return tree.Item{Entry: n.Entry, Open: func(ctx context.Context) (tree.Content, error) { return w.src.content(ctx, n) }}
+	return tree.Item{
+		Entry: n.Entry, Blocks: tree.BlocksOf(w.options.Blocks, n.Path),
+		Open: func(ctx context.Context) (tree.Content, error) { return w.src.content(ctx, n) },
+	}
 }
 
 // link finds the group of hard links that n belongs to. An inode number that was given to another file meanwhile must not

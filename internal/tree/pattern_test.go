@@ -1,4 +1,4 @@
-package standalone
+package tree
 
 import (
 	"strings"
@@ -64,4 +64,26 @@ func FuzzPatternsNeitherFailNorHang(f *testing.F) {
 			t.Errorf("%q does not match itself", pattern)
 		}
 	})
+}
+
+func TestBlocksAreDeclaredByPatternAndSize(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"*.img": DefaultBlock, "*.img=4K": 4 << 10, "/a/*.img=8192": 8192, "**=1M": 1 << 20} {
+		b, err := ParseBlocks(text)
+		if err != nil || BlocksOf([]Blocks{b}, "a/x.img") != want || BlocksOf([]Blocks{b}, "") != 0 {
+			t.Errorf("%q: %v, %d", text, err, BlocksOf([]Blocks{b}, "a/x.img"))
+		}
+	}
+	first, _ := ParseBlocks("a/*=8K")
+	second, _ := ParseBlocks("*.img=64K")
+	for name, want := range map[string]int{"a/x.img": 8 << 10, "b/x.img": 64 << 10, "b/x": 0} {
+		if got := BlocksOf([]Blocks{first, second}, name); got != want {
+			t.Errorf("%s: blocks of %d, not %d", name, got, want)
+		}
+	}
+	for _, text := range []string{"", "*.img=", "*.img=K", "*.img=3K", "*.img=2K", "*.img=2M", "*.img=-4K", "*.img=4KM", "[=4K", "=4K"} {
+		if b, err := ParseBlocks(text); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q was taken for %+v", text, b)
+		}
+	}
 }
