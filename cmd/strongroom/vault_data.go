@@ -130,7 +130,11 @@ As root, owners are restored too. Exit code 3: restored, except for what is name
 			err = o.show(cmd, r, func(w io.Writer) {
 				fmt.Fprintf(w, "%s restored to %s: %d objects, %s\n", r.ID, printed(r.To), r.Entries, progress.Bytes(r.Bytes))
 				printProblems(w, "not restored as it was", r.Refused, r.RefusedCount)
-				printProblems(w, "not read faithfully when the recovery point was made", r.Incomplete, r.IncompleteCount)
+				what := "not read faithfully when the recovery point was made"
+				if r.DamagedCount > 0 {
+					what = fmt.Sprintf("not in the vault as it was: %d left out because of damage, the others not read faithfully when the recovery point was made", r.DamagedCount)
+				}
+				printProblems(w, what, r.Incomplete, r.IncompleteCount)
 			})
 			if err == nil && !r.Whole() {
 				err = problemsError{fmt.Errorf("restored with problems: %d refused, %d incomplete in the recovery point", r.RefusedCount, r.IncompleteCount)}

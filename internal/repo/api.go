@@ -101,11 +101,12 @@ type RestoreReport struct {
 	Entries int64
 	Bytes   int64
 	// Refused lists what the target would not create, and Incomplete what the recovery point itself does not hold
-	// faithfully (its entries' problems); the first MaxProblems of each.
+	// faithfully (its entries' problems) or no more, because of damage; the first MaxProblems of each.
 	Refused         []tree.Refused
 	RefusedCount    int64
 	Incomplete      []Problem
 	IncompleteCount int64
+	DamagedCount    int64 // of IncompleteCount: left out because of damage
 }
 
 // CopyOptions are the parameters of Copy.
@@ -151,15 +152,21 @@ type PruneReport struct {
 	Plan           Plan
 }
 
-// Finding is something wrong in a repository.
+// Finding is something wrong in a repository. Damage to content is found twice: once where it lies (a pack; Point is ""), and
+// once for every recovery point and path that it spoils. A finding without a recovery point spoils none by itself.
 type Finding struct {
-	Object string // name of the object, or path in a recovery point
-	Point  string // recovery point concerned, "" if not known
+	Object string // name of the object that is damaged or missing
+	Point  string // recovery point concerned, "" if it is none or not known which
+	Path   string // the entry concerned, of the recovery point
+	// Lost, if not 0, is how many entries of the manifest are lost with a part of it, from Path up to and without Until ("" for
+	// the end).
+	Lost   int64
+	Until  string
 	Reason string
 }
 
 // CheckReport is the result of Check, Scrub, Verify and VerifyAll. The operation itself succeeded; Findings is what it
-// found, at most MaxProblems of them.
+// found, at most MaxProblems of them. Bytes counts content that was verified, or for Scrub what was compared with digests.
 type CheckReport struct {
 	Points, Packs, Chunks, Pages int64
 	Bytes                        int64

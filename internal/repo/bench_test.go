@@ -62,6 +62,7 @@ func (discard) Create(_ context.Context, e *tree.Entry) (tree.Writer, error) {
 }
 func (discard) Finish(context.Context) error           { return nil }
 func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (discard) Discard() error                         { return nil }
 func (discard) Close() error                           { return nil }
 
 func BenchmarkEngine(b *testing.B) {

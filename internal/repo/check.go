@@ -4,74 +4,100 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 
-	"strongroom/internal/durable"
 	"strongroom/internal/fault"
 	"strongroom/internal/repo/index"
 	"strongroom/internal/repo/manifest"
 	"strongroom/internal/repo/pack"
 	"strongroom/internal/repo/seal"
-	"strongroom/internal/tree"
 )
 
 // checking gathers findings. Its methods may be called concurrently.
 type checking struct {
 	r   *Repository
 	pin *pin
+	o   PassOptions
 
 	mu     sync.Mutex
 	report CheckReport
-	refs   map[string]*refSet // of the recovery points whose reference set is intact
-	bad    map[framePlace]bool
 }
 
-func (r *Repository) newCheck() *checking {
-	return &checking{r: r, pin: r.v.begin(), refs: map[string]*refSet{}, bad: map[framePlace]bool{}}
+func (r *Repository) newCheck(o *PassOptions) *checking {
+	c := &checking{r: r, pin: r.v.begin()}
+	if o != nil {
+		c.o = *o
+	}
+	return c
 }
 
-// find notes a finding. An error that is not corruption is not one: it ends the check.
+// find notes a finding about an object. An error that is not damage is not one: it ends the check.
 func (c *checking) find(object, point string, err error) error {
+	return c.found(Finding{Object: object, Point: point}, err)
+}
+
+// found notes a finding whose reason is err.
+func (c *checking) found(f Finding, err error) error {
 	if err == nil {
 		return nil
 	}
-	if !fault.Is(err, fault.Corrupt) && !fault.Is(err, fault.NotFound) {
+	if !unreadable(err) && !fault.Is(err, fault.NotFound) {
 		return err
+	}
+	f.Reason = err.Error()
+	if x := fault.As(err); x != nil && f.Path != "" && x.Resource != "" {
+		f.Object = x.Resource
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.report.FindingCount++
 	if len(c.report.Findings) < MaxProblems {
-		c.report.Findings = append(c.report.Findings, Finding{Object: object, Point: point, Reason: err.Error()})
+		c.report.Findings = append(c.report.Findings, f)
+	}
+	if c.o.Found != nil {
+		c.o.Found(f)
 	}
 	return nil
 }
 
 // Check verifies the structure: journal, commit records, reference sets, index, the ends of all packs, and, with the root
-// key, the packs' directories and every manifest down to each chunk's place in the index. It does not read content. It
-// changes nothing; the error is for what kept it from looking.
+// key, the packs' directories and every manifest down to each chunk's place in the index. It does not read content, but
+// reports what is known to be damaged, with every recovery point and path that it spoils. It changes nothing, except that
+// damage it comes upon goes into quarantine; the error is for what kept it from looking.
 func (r *Repository) Check(ctx context.Context) (CheckReport, error) {
-	c := r.newCheck()
+	c := r.newCheck(nil)
 	defer c.pin.end()
-	err := c.structure(ctx)
+	defer r.keepHealth(ctx)
+	ids, err := c.tables(ctx)
+	if err == nil {
+		err = c.ends(ctx)
+	}
+	if err == nil {
+		err = c.points(ctx, ids)
+	}
 	return c.report, err
 }
 
-func (c *checking) structure(ctx context.Context) error {
+// tables checks everything that is about the vault as a whole, and returns the recovery points that there are.
+func (c *checking) tables(ctx context.Context) (ids []string, err error) {
 	j := &journal{store: c.r.store, maint: c.r.maint}
 	if err := c.find(journalPrefix, "", settled(func() error { return j.load(ctx) })); err != nil {
-		return err
+		return nil, err
 	}
-	ids, err := c.r.stored(ctx)
+	all, err := c.r.stored(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, id := range slices.Sorted(maps.Keys(j.points)) {
-		if !j.points[id].forgotten && !slices.Contains(ids, id) {
+		if !j.points[id].forgotten && !slices.Contains(all, id) {
 			if err := c.find(pointName(id), id, c.r.pruned(ctx, id)); err != nil {
-				return err
+				return nil, err
 			}
+		}
+	}
+	for _, id := range all {
+		if !j.points[id].forgotten {
+			ids = append(ids, id)
 		}
 	}
 	err = settled(func() error {
@@ -82,25 +108,32 @@ func (c *checking) structure(ctx context.Context) error {
 		return set.Verify(ctx)
 	})
 	if err := c.find("index", "", err); err != nil {
-		return err
+		return nil, err
 	}
+	_, lost, err := loadHealth(ctx, c.r.store, c.r.maint, c.r.v.index, c.r.clock.Now)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range lost {
+		if err := c.find(fault.As(err).Resource, "", err); err != nil {
+			return nil, err
+		}
+	}
+	return ids, ctx.Err()
+}
+
+// ends checks all packs as far as that goes without reading their content.
+func (c *checking) ends(ctx context.Context) error {
 	for _, slot := range c.r.v.index.Packs() {
-		if err := c.pack(ctx, c.r.v.index.Pack(slot)); err != nil {
-			return err
-		}
-	}
-	for _, id := range ids {
-		if j.points[id].forgotten {
-			continue
-		}
-		if err := c.point(ctx, id); err != nil {
+		if err := c.pack(ctx, slot); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
 }
 
-func (c *checking) pack(ctx context.Context, want pack.Info) error {
+func (c *checking) pack(ctx context.Context, slot uint32) error {
+	want := c.r.v.index.Pack(slot)
 	c.report.Packs++
 	c.report.Chunks += int64(want.Frames)
 	i, _, err := pack.Stat(ctx, c.r.store, c.r.maint, want.Class, want.ID)
@@ -109,6 +142,9 @@ func (c *checking) pack(ctx context.Context, want pack.Info) error {
 	}
 	if err == nil && c.r.root != nil {
 		_, err = pack.ReadDir(ctx, c.r.store, c.r.root, c.r.maint, want)
+	}
+	if was := c.r.v.health.of(slot); err == nil && was.damaged {
+		err = knownDamage(want, was)
 	}
 	return c.find(want.Name(), "", c.unlessPruned(want, err))
 }
@@ -131,9 +167,19 @@ func (c *checking) unlessPruned(i pack.Info, err error) error {
 	return err
 }
 
+// points checks recovery points.
+func (c *checking) points(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		c.report.Points++
+		if err := c.point(ctx, id); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
 // point checks one recovery point from its record, read anew, down to the places of its chunks.
 func (c *checking) point(ctx context.Context, id string) error {
-	c.report.Points++
 	c.r.v.mu.Lock()
 	delete(c.r.v.records, id)
 	c.r.v.mu.Unlock()
@@ -149,156 +195,152 @@ func (c *checking) point(ctx context.Context, id string) error {
 		if p, known, jerr := c.r.v.journal.state(ctx, id); jerr == nil && (p.forgotten || !known) {
 			return nil // meanwhile nobody needs it
 		}
-		return c.find(key.name(), id, err)
+		if err := c.find(key.name(), id, err); err != nil {
+			return err
+		}
+		refs = nil
 	}
-	c.refs[id] = refs
 	if c.r.root == nil {
-		return nil
+		return c.spoiled(id, refs)
 	}
-	return c.find(pointName(id), id, c.manifest(ctx, rec, refs))
+	return c.manifest(ctx, rec, refs)
 }
 
-// manifest walks a manifest. Problems of single chunks are findings, a page that cannot be read is the error.
+// spoiled reports the damaged packs that a recovery point needs, when its manifest cannot be read.
+func (c *checking) spoiled(id string, refs *refSet) error {
+	for slot, bits := range c.r.v.health.common(refs).all() {
+		i := c.r.v.index.Pack(slot)
+		if err := c.find(i.Name(), id, corrupt(i.Name(), "%d of its frames that the recovery point needs are or may be damaged", countBits(bits))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mapped reports what is known to be damaged with the recovery points that need it.
+func (c *checking) mapped(ctx context.Context) error {
+	if !c.r.v.health.any.Load() {
+		return nil
+	}
+	recs, _, err := c.r.all(ctx)
+	if err != nil {
+		return c.find(pointsPrefix, "", err)
+	}
+	for _, rec := range recs {
+		refs, key, err := c.r.v.loadRefs(ctx, rec)
+		if err != nil {
+			if _, _, _, gone := c.r.live(ctx, rec.id); fault.Is(gone, fault.NotFound) {
+				continue
+			}
+			if err := c.find(key.name(), rec.id, err); err != nil {
+				return err
+			}
+			continue
+		}
+		switch {
+		case c.r.v.health.common(refs) == nil:
+		case c.r.root == nil:
+			err = c.spoiled(rec.id, refs)
+		default:
+			err = c.manifest(ctx, rec, refs)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// manifest walks a manifest and reports every path that a missing or damaged chunk spoils, and every part of the manifest that
+// cannot be read. refs may be nil when the reference set is not known.
 func (c *checking) manifest(ctx context.Context, rec *record, refs *refSet) error {
 	fetch := c.r.fetch(c.pin)
 	cursor := manifest.NewCursor(fetch, rec.root)
 	cursor.Observe(func(h seal.Hash, _ *manifest.Page) error {
 		c.report.Pages++
-		return c.placed(ctx, refs, pack.Page, h)
+		return c.find(pointName(rec.id), rec.id, c.placed(ctx, refs, pack.Page, h))
+	})
+	cursor.Tolerate(func(l manifest.Lost) error {
+		f := Finding{Object: pointName(rec.id), Point: rec.id, Path: l.First, Lost: int64(l.Entries), Until: l.Until}
+		if x := fault.As(l.Err); x != nil && x.Resource != "" {
+			f.Object = x.Resource
+		}
+		if f.Lost == 0 {
+			f.Lost = max(1, rec.stats.Entries)
+		}
+		return c.found(f, l.Err)
 	})
 	var last seal.Hash
+	var reason error // what is wrong with the chunk last
 	for {
 		n, err := cursor.Next(ctx)
 		if n == nil || err != nil {
 			return err
 		}
 		err = manifest.EachChunk(ctx, fetch, &n.Content, func(r manifest.Ref) error {
-			if r.Hash == last {
-				return nil
+			if r.Hash != last {
+				last = r.Hash
+				reason = c.placed(ctx, refs, pack.Data, r.Hash)
 			}
-			last = r.Hash
-			return c.placed(ctx, refs, pack.Data, r.Hash)
+			return reason
 		}, func(h seal.Hash) error { return c.placed(ctx, refs, pack.List, h) })
-		if err := c.find(n.Path, rec.id, err); err != nil {
+		if err := c.found(Finding{Object: pointName(rec.id), Point: rec.id, Path: n.Path}, err); err != nil {
 			return err
 		}
 	}
 }
 
-// placed makes sure that a chunk is where the index says, and that the reference set protects it there.
+// placed makes sure that a chunk is where the index says, is not known to be damaged, and that the reference set protects it
+// there.
 func (c *checking) placed(ctx context.Context, refs *refSet, kind byte, h seal.Hash) error {
-	e, ok, err := c.r.v.index.Lookup(ctx, c.r.root.CID(kind, h).Short(), refs.has)
-	if err == nil && !ok {
-		err = fault.New(fault.Corrupt, "a chunk is not in the index, or not protected by the recovery point's reference set")
-	}
-	if err == nil {
-		_, _, err = c.r.frame(ctx, e.Pack, e.Frame, kind, h)
-	}
-	return err
-}
-
-// Scrub reads every byte of every pack and compares it with the digest in the pack's end. It takes no root key, and finds
-// what VerifyAll finds except for errors that were sealed in. It changes nothing.
-func (r *Repository) Scrub(ctx context.Context) (CheckReport, error) {
-	c := r.newCheck()
-	defer c.pin.end()
-	buf := durable.AlignedBuffer(runSize)
-	for _, slot := range r.v.index.Packs() {
-		info := r.v.index.Pack(slot)
-		c.report.Packs++
-		c.report.Bytes += info.Size
-		if err := c.find(info.Name(), "", c.unlessPruned(info, pack.Scrub(ctx, r.store, r.maint, info, buf))); err != nil {
-			return c.report, err
-		}
-	}
-	return c.report, nil
-}
-
-// VerifyAll is Check, and reads, opens and verifies every chunk that a recovery point needs. Damaged chunks are reported
-// with each recovery point and path that they spoil. It changes nothing.
-func (r *Repository) VerifyAll(ctx context.Context, progress func(Progress)) (CheckReport, error) {
-	if err := needRoot(r); err != nil {
-		return CheckReport{}, err
-	}
-	c := r.newCheck()
-	defer c.pin.end()
-	err := c.structure(ctx)
-	if err == nil {
-		err = c.content(ctx, progress)
-	}
-	return c.report, err
-}
-
-// Verify is VerifyAll for one recovery point.
-func (p *Point) Verify(ctx context.Context, progress func(Progress)) (CheckReport, error) {
-	pin, err := p.begin(ctx)
-	if err != nil {
-		return CheckReport{}, err
-	}
-	defer pin.end()
-	c := p.r.newCheck()
-	defer c.pin.end()
-	if err = c.point(ctx, p.rec.id); err == nil {
-		err = c.content(ctx, progress)
-	}
-	return c.report, err
-}
-
-// spoiled reports the paths whose content lies in damaged frames.
-func (c *checking) spoiled(ctx context.Context) error {
-	if len(c.bad) == 0 {
-		return nil
-	}
-	for _, id := range slices.Sorted(maps.Keys(c.refs)) {
-		refs := c.refs[id]
-		if !anyBad(refs, c.bad) {
-			continue
-		}
-		rec, err := c.r.record(ctx, id)
-		if err != nil {
-			return c.find(pointName(id), id, err)
-		}
-		fetch := c.r.fetch(c.pin)
-		cursor := manifest.NewCursor(fetch, rec.root)
+	id := c.r.root.CID(kind, h).Short()
+	var tried []framePlace
+	var first error
+	look := func(usable func(slot, frame uint32) bool) (ok bool, err error) {
 		for {
-			n, err := cursor.Next(ctx)
-			if err != nil {
-				if err := c.find(pointName(id), id, err); err != nil {
-					return err
-				}
+			e, ok, err := c.r.v.index.Lookup(ctx, id, func(slot, frame uint32) bool {
+				return usable(slot, frame) && !slices.Contains(tried, framePlace{slot, frame})
+			})
+			if err != nil || !ok {
+				return false, err
 			}
-			if n == nil {
-				break
+			if _, _, err = c.r.frame(ctx, e.Pack, e.Frame, kind, h); err == nil || !unreadable(err) {
+				return err == nil, err
 			}
-			if err := c.spoils(ctx, fetch, id, refs, n); err != nil {
-				return err
+			if first == nil {
+				first = err
 			}
+			tried = append(tried, framePlace{e.Pack, e.Frame})
 		}
 	}
-	return nil
-}
-
-func anyBad(refs *refSet, bad map[framePlace]bool) bool {
-	for k := range bad {
-		if refs.has(k.slot, k.frame) {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *checking) spoils(ctx context.Context, fetch manifest.Fetch, id string, refs *refSet, n *manifest.Node) error {
-	if n.Type != tree.File {
-		return nil
-	}
-	damaged := false
-	err := manifest.EachChunk(ctx, fetch, &n.Content, func(r manifest.Ref) error {
-		e, ok, err := c.r.v.index.Lookup(ctx, c.r.root.CID(pack.Data, r.Hash).Short(), refs.has)
-		damaged = damaged || ok && c.bad[framePlace{e.Pack, e.Frame}]
+	mine := func(slot, frame uint32) bool { return refs == nil || refs.has(slot, frame) }
+	ok, err := look(func(slot, frame uint32) bool { return mine(slot, frame) && !c.r.v.health.damaged(slot, frame) })
+	if ok || err != nil {
 		return err
-	}, nil)
-	if err == nil && damaged {
-		err = fault.New(fault.Corrupt, "the content is damaged")
 	}
-	return c.find(strings.ToValidUTF8(n.Path, "?"), id, err)
+	// Where it is protected it is damaged, or it is not protected.
+	damaged := len(tried) > 0
+	_, known, err := c.r.v.index.Lookup(ctx, id, func(slot, frame uint32) bool { return mine(slot, frame) })
+	if err != nil {
+		return err
+	}
+	damaged = damaged || known
+	if ok, err = look(c.pin.sees); err != nil {
+		return err
+	}
+	switch {
+	case ok && damaged:
+		return nil // it came back with another recovery point, and Prune lets the reference set name that place
+	case ok:
+		return fault.New(fault.Corrupt, "a chunk is not protected by the recovery point's reference set")
+	case first != nil:
+		return first
+	case damaged:
+		e, _, err := c.r.v.index.Lookup(ctx, id, c.pin.reads)
+		if err != nil {
+			return err
+		}
+		return corrupt(c.r.v.index.Pack(e.Pack).Name(), "a chunk is damaged")
+	}
+	return fault.New(fault.Corrupt, "a chunk is not in the index")
 }

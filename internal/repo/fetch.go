@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"strongroom/internal/fault"
@@ -60,7 +61,7 @@ func (c *dirCache) load(ctx context.Context, i pack.Info) (*pack.Dir, error) {
 	c.mu.Unlock()
 	d := e.Value.(*cachedDir)
 	d.once.Do(func() {
-		d.dir, d.err = pack.ReadDir(ctx, c.r.store, c.r.root, c.r.maint, i)
+		d.dir, d.err = pack.OpenDir(ctx, c.r.store, c.r.root, c.r.maint, i)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if d.err != nil {
@@ -87,9 +88,21 @@ func (c *dirCache) load(ctx context.Context, i pack.Info) (*pack.Dir, error) {
 	return d.dir, d.err
 }
 
-// locate finds a chunk for a reader. A chunk that a manifest names and that is not there is corruption.
+// locate finds a chunk for a reader: at a place that is not known to be damaged if there is one. A chunk that a manifest names
+// and that is not there is corruption.
 func (r *Repository) locate(ctx context.Context, p *pin, kind byte, h seal.Hash) (slot, frame uint32, err error) {
-	e, ok, err := r.v.index.Lookup(ctx, r.root.CID(kind, h).Short(), p.sees)
+	return r.locateBut(ctx, p, kind, h, nil)
+}
+
+// locateBut is locate for a reader who has tried some places already.
+func (r *Repository) locateBut(ctx context.Context, p *pin, kind byte, h seal.Hash, tried []framePlace) (slot, frame uint32, err error) {
+	id := r.root.CID(kind, h).Short()
+	untried := func(slot, frame uint32) bool { return !slices.Contains(tried, framePlace{slot, frame}) }
+	e, ok, err := r.v.index.Lookup(ctx, id, func(slot, frame uint32) bool { return p.sees(slot, frame) && untried(slot, frame) })
+	if err == nil && !ok && r.v.health.any.Load() {
+		// Every byte is verified: what was found damaged may have been misread.
+		e, ok, err = r.v.index.Lookup(ctx, id, func(slot, frame uint32) bool { return p.reads(slot, frame) && untried(slot, frame) })
+	}
 	if err != nil {
 		return 0, 0, err
 	}
@@ -104,6 +117,9 @@ func (r *Repository) frame(ctx context.Context, slot, frame uint32, kind byte, h
 	dir, err := r.dirs.get(ctx, r.v.index.Pack(slot))
 	if err != nil {
 		return nil, pack.Frame{}, err
+	}
+	if !dir.Has(frame) {
+		return nil, pack.Frame{}, corrupt(dir.Name(), "the directory of frame %d is lost", frame)
 	}
 	f := dir.Frame(frame)
 	if f.Hash != h || f.Kind != kind {
@@ -148,22 +164,58 @@ func (r *Repository) unpack(d *pack.Dir, n uint32, f pack.Frame, sealed []byte, 
 	return plain, nil
 }
 
-// sealedFrame reads one frame by itself into s.sealed.
-func (r *Repository) sealedFrame(ctx context.Context, p *pin, kind byte, h seal.Hash, s *scratch) (*pack.Dir, uint32, pack.Frame, error) {
-	slot, n, err := r.locate(ctx, p, kind, h)
-	if err != nil {
-		return nil, 0, pack.Frame{}, err
-	}
+// readFrame reads one frame by itself into s.sealed.
+func (r *Repository) readFrame(ctx context.Context, slot, n uint32, kind byte, h seal.Hash, s *scratch) (*pack.Dir, pack.Frame, error) {
 	d, f, err := r.frame(ctx, slot, n, kind, h)
 	if err != nil {
-		return nil, 0, f, err
+		return nil, f, err
 	}
 	s.sealed = grow(s.sealed, f.Len)[:f.Len]
 	err = r.store.ReadAt(ctx, d.Name(), s.sealed, f.Off)
 	if fault.Is(err, fault.NotFound) {
 		err = corrupt(d.Name(), "the object is missing")
 	}
-	return d, n, f, err
+	return d, f, err
+}
+
+// chunk reads one chunk by itself, from wherever it is intact. The stored form and the plaintext returned live in s. Places
+// that turn out to be damaged go into quarantine; the error is that of the first of them.
+func (r *Repository) chunk(ctx context.Context, p *pin, kind byte, h seal.Hash, s *scratch, c *chunk.Codec) (f pack.Frame, plain []byte, err error) {
+	var tried []framePlace
+	var first error
+	again := false
+	for {
+		slot, n, err := r.locateBut(ctx, p, kind, h, tried)
+		if err != nil {
+			if first != nil && unreadable(err) {
+				err = first
+			}
+			return f, nil, err
+		}
+		d, f, err := r.readFrame(ctx, slot, n, kind, h, s)
+		var plain []byte
+		if err == nil {
+			plain, err = r.unpack(d, n, f, s.sealed, s, c)
+		}
+		if err == nil {
+			return f, plain, nil
+		}
+		if !unreadable(err) {
+			return f, nil, err
+		}
+		if !again {
+			again = true // what was misread once may be read well now
+			continue
+		}
+		again = false
+		if first == nil {
+			first = err
+		}
+		if d != nil || f.Len == 0 { // else the frame is what its pack says, and the index is wrong
+			r.noteDamage(slot, n, err)
+		}
+		tried = append(tried, framePlace{slot, n})
+	}
 }
 
 func metaKind(list bool) byte {
@@ -185,13 +237,9 @@ func (r *Repository) fetch(p *pin) manifest.Fetch {
 func (r *Repository) fetchStored(p *pin) storedFetch {
 	return func(ctx context.Context, h seal.Hash, list bool) (Frame, []byte, error) {
 		var s scratch
-		d, n, f, err := r.sealedFrame(ctx, p, metaKind(list), h, &s)
-		if err != nil {
-			return Frame{}, nil, err
-		}
 		c := r.codecs.Get().(*chunk.Codec)
 		defer r.codecs.Put(c)
-		plain, err := r.unpack(d, n, f, s.sealed, &s, c)
+		f, plain, err := r.chunk(ctx, p, metaKind(list), h, &s, c)
 		return Frame{Hash: h, Alg: f.Alg, Size: uint32(f.Size), Stored: s.stored}, plain, err
 	}
 }

@@ -94,7 +94,7 @@ func sound(t failer, r *repo.Repository) {
 	if !report.OK() {
 		t.Fatalf("%d findings: %+v", report.FindingCount, report.Findings)
 	}
-	report, err = r.Scrub(context.Background())
+	report, err = r.Scrub(context.Background(), nil)
 	must(t, err)
 	if !report.OK() {
 		t.Fatalf("%d findings: %+v", report.FindingCount, report.Findings)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"strongroom/internal/blob"
 	"strongroom/internal/fault"
@@ -45,6 +46,7 @@ type vault struct {
 	store   blob.Store
 	maint   *seal.Maint
 	index   *index.Set
+	health  *health
 	journal *journal
 	prune   sync.Mutex // one Prune at a time
 
@@ -72,7 +74,7 @@ type pin struct {
 }
 
 // acquire returns the shared state of a vault, which the first caller loads.
-func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Store, maint *seal.Maint) (*vault, error) {
+func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Store, maint *seal.Maint, now func() time.Time) (*vault, error) {
 	g.mu.Lock()
 	v := g.vaults[id]
 	first := v == nil
@@ -88,7 +90,7 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 	v.open++
 	g.mu.Unlock()
 	if first {
-		v.err = v.load(ctx)
+		v.err = v.load(ctx, now)
 		close(v.loaded)
 	}
 	err := wait(ctx, v.loaded)
@@ -103,7 +105,7 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 }
 
 // load claims the store and reads what every Repository of the vault shares.
-func (v *vault) load(ctx context.Context) error {
+func (v *vault) load(ctx context.Context, now func() time.Time) error {
 	if x, ok := v.store.(blob.Exclusive); ok {
 		release, err := x.Acquire(ctx)
 		if err != nil {
@@ -116,6 +118,10 @@ func (v *vault) load(ctx context.Context) error {
 	}
 	var err error
 	if v.index, err = index.Load(ctx, v.store, v.maint, index.DefaultBudget); err != nil {
+		return err
+	}
+	// What is damaged there is for Check to say.
+	if v.health, _, err = loadHealth(ctx, v.store, v.maint, v.index, now); err != nil {
 		return err
 	}
 	return v.hide(ctx)
@@ -183,8 +189,14 @@ func (v *vault) abandoned(id seal.PackID) bool {
 	return !indexed
 }
 
-// sees reports whether the operation may use a pack.
-func (p *pin) sees(slot, _ uint32) bool {
+// sees reports whether the operation may come to need a chunk there: one in quarantine is as good as absent, so that it is
+// stored again.
+func (p *pin) sees(slot, frame uint32) bool {
+	return p.reads(slot, frame) && !p.v.health.damaged(slot, frame)
+}
+
+// reads reports whether the operation may read a pack.
+func (p *pin) reads(slot, _ uint32) bool {
 	p.v.mu.RLock()
 	defer p.v.mu.RUnlock()
 	if p.v.trashed[slot] {

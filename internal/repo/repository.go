@@ -73,7 +73,7 @@ func Open(ctx context.Context, c Config) (*Repository, error) {
 	r.dirs = newDirCache(r)
 	r.codecs.New = func() any { return chunk.NewCodec() }
 	r.ingest.New = func() any { return &ingestMemory{codec: chunk.NewCodec()} }
-	if r.v, err = r.registry.acquire(ctx, vault, c.Store, r.maint); err != nil {
+	if r.v, err = r.registry.acquire(ctx, vault, c.Store, r.maint, c.Clock.Now); err != nil {
 		return nil, err
 	}
 	r.close = sync.OnceFunc(func() { r.registry.drop(r.v) })

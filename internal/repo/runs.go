@@ -102,35 +102,55 @@ func newRunReader(r *Repository) *runReader {
 	return &runReader{r: r, codec: r.codecs.Get().(*chunk.Codec)}
 }
 
+// need makes the buffer large enough for size bytes.
+func (w *runReader) need(size int) {
+	if size > len(w.buf) {
+		w.buf = durable.AlignedBuffer(max(size, min(4*len(w.buf), runSize+2*durable.BlockSize)))
+	}
+}
+
 func (w *runReader) close() { w.r.codecs.Put(w.codec) }
 
-// do reads the frames of a run in as few reads as make sense and passes each verified chunk on.
-func (w *runReader) do(ctx context.Context, x run, deliver func(context.Context, pack.Frame, []byte, []use) error) error {
-	return w.sealed(ctx, x.slot, x.frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
+// do reads the frames of a run in as few reads as make sense and passes each verified chunk on, or to lost when it cannot be
+// read here.
+func (w *runReader) do(ctx context.Context, x run, deliver func(context.Context, pack.Frame, []byte, []use) error, lost func(ctx context.Context, w *runReader, uses []use, err error) error) error {
+	return w.each(ctx, x.slot, x.frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
 		plain, err := w.r.unpack(d, x.frames[i], f, sealed, &w.s, w.codec)
 		if err != nil {
-			return err
+			return lost(ctx, w, x.uses[i], err)
 		}
 		return deliver(ctx, f, plain, x.uses[i])
-	})
+	}, func(i int, err error) error { return lost(ctx, w, x.uses[i], err) })
 }
 
 // sealed reads frames of one pack and passes their sealed bytes on, in order.
 func (w *runReader) sealed(ctx context.Context, slot uint32, frames []uint32, fn func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error) error {
+	return w.each(ctx, slot, frames, fn, func(_ int, err error) error { return err })
+}
+
+// each is sealed for a reader who can do without some: frames whose bytes cannot be had are passed to fail.
+func (w *runReader) each(ctx context.Context, slot uint32, frames []uint32, fn func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error, fail func(i int, err error) error) error {
 	d, err := w.r.dirs.get(ctx, w.r.v.index.Pack(slot))
 	if err != nil {
-		return err
+		return failAll(0, len(frames), err, fail)
 	}
 	for i := 0; i < len(frames); {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
+		}
+		if !d.Has(frames[i]) {
+			if err := fail(i, corrupt(d.Name(), "the directory of frame %d is lost", frames[i])); err != nil {
+				return err
+			}
+			i++
+			continue
 		}
 		// Take as many frames as fit into the buffer without large gaps.
 		first := d.Frame(frames[i])
 		start := first.Off &^ (durable.BlockSize - 1)
 		end := first.Off + int64(first.Len)
 		k := i + 1
-		for ; k < len(frames); k++ {
+		for ; k < len(frames) && d.Has(frames[k]); k++ {
 			f := d.Frame(frames[k])
 			if f.Off-end > runGap || f.Off+int64(f.Len)-start > runSize {
 				break
@@ -138,21 +158,60 @@ func (w *runReader) sealed(ctx context.Context, slot uint32, frames []uint32, fn
 			end = f.Off + int64(f.Len)
 		}
 		size := int((end - start + durable.BlockSize - 1) &^ (durable.BlockSize - 1))
-		if size > len(w.buf) {
-			w.buf = durable.AlignedBuffer(max(size, min(4*len(w.buf), runSize+2*durable.BlockSize)))
-		}
+		w.need(size)
 		buf := w.buf[:size]
 		if err := w.r.store.ReadAt(ctx, d.Name(), buf, start); err != nil {
 			if fault.Is(err, fault.NotFound) {
 				err = corrupt(d.Name(), "the object is missing")
 			}
-			return err
+			if err := w.oneByOne(ctx, d, frames, i, k, err, fn, fail); err != nil {
+				return err
+			}
+			i = k
+			continue
 		}
 		for ; i < k; i++ {
 			f := d.Frame(frames[i])
 			if err := fn(i, d, f, buf[f.Off-start:][:f.Len]); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+func failAll(from, to int, err error, fail func(int, error) error) error {
+	if !unreadable(err) {
+		return err
+	}
+	for i := from; i < to; i++ {
+		if err := fail(i, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// oneByOne reads frames that could not be read together: some of them may be all right.
+func (w *runReader) oneByOne(ctx context.Context, d *pack.Dir, frames []uint32, from, to int, cause error, fn func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error, fail func(i int, err error) error) error {
+	if !unreadable(cause) {
+		return cause
+	}
+	for i := from; i < to; i++ {
+		f := d.Frame(frames[i])
+		w.s.sealed = grow(w.s.sealed, f.Len)[:f.Len]
+		err := w.r.store.ReadAt(ctx, d.Name(), w.s.sealed, f.Off)
+		if fault.Is(err, fault.NotFound) {
+			err = corrupt(d.Name(), "the object is missing")
+		}
+		switch {
+		case err == nil:
+			err = fn(i, d, f, w.s.sealed)
+		case unreadable(err):
+			err = fail(i, err)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -121,6 +121,10 @@ func incomplete(done repo.RestoreReport) string {
 		}
 		first = append(first, fmt.Sprintf("%q: %s", p.Path, p.Reason))
 	}
+	if done.DamagedCount > 0 {
+		return fmt.Sprintf("The vault is damaged: %d objects of the recovery point were left out because of it, and %d were not read faithfully when it was made (%s).",
+			done.DamagedCount, done.IncompleteCount-done.DamagedCount, strings.Join(first, "; "))
+	}
 	return fmt.Sprintf("The recovery point is PARTIAL: %d of its objects were not read faithfully when it was made (%s).", done.IncompleteCount, strings.Join(first, "; "))
 }
 

@@ -59,7 +59,9 @@ func (v *Vault) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
 		if stored, err = v.stored(ctx); err != nil {
 			return out, err
 		}
-		rep, err = v.repo.VerifyAll(ctx, adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Read, stored }))
+		rep, err = v.repo.VerifyAll(ctx, &repo.PassOptions{
+			Progress: adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Read, stored }),
+		})
 	default:
 		rep, err = v.repo.Check(ctx)
 	}

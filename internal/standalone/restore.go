@@ -32,12 +32,13 @@ type Restored struct {
 	To      string `json:"directory"`
 	Entries int64  `json:"entries"`
 	Bytes   int64  `json:"bytes"`
-	// Refused is what could not be made as it was, Incomplete what was not read faithfully when the recovery point was made;
-	// the first repo.MaxProblems of each.
+	// Refused is what could not be made as it was, Incomplete what was not read faithfully when the recovery point was made or
+	// was left out because the vault is damaged there (DamagedCount); the first repo.MaxProblems of each.
 	Refused         []Problem `json:"refused"`
 	RefusedCount    int64     `json:"refused_count"`
 	Incomplete      []Problem `json:"incomplete"`
 	IncompleteCount int64     `json:"incomplete_count"`
+	DamagedCount    int64     `json:"damaged_count"` // of IncompleteCount
 }
 
 // Whole reports whether everything asked for is there as it was.
@@ -80,7 +81,7 @@ func (v *Vault) Restore(ctx context.Context, o RestoreOptions) (Restored, error)
 	if err := durable.SyncDir(parent); err != nil {
 		return Restored{}, err
 	}
-	r := Restored{ID: p.Commit().ID, To: to, Entries: rep.Entries, Bytes: rep.Bytes, Refused: []Problem{}, RefusedCount: rep.RefusedCount, Incomplete: problems(rep.Incomplete), IncompleteCount: rep.IncompleteCount}
+	r := Restored{ID: p.Commit().ID, To: to, Entries: rep.Entries, Bytes: rep.Bytes, Refused: []Problem{}, RefusedCount: rep.RefusedCount, Incomplete: problems(rep.Incomplete), IncompleteCount: rep.IncompleteCount, DamagedCount: rep.DamagedCount}
 	for _, x := range rep.Refused {
 		r.Refused = append(r.Refused, Problem(x))
 	}

@@ -403,7 +403,7 @@ func TestJSONNamesStay(t *testing.T) {
 		"bytes created entries files id locked new_bytes problem_count problems read_bytes stored_bytes unchanged_files": BackedUp{},
 		"created damaged directory name passphrase recovery_kits recovery_points recovery_recipients vault":              Listing{},
 		"bytes path recovery_kit recovery_point vault":                                                                   KitTest{},
-		"bytes directory entries incomplete incomplete_count recovery_point refused refused_count":                       Restored{},
+		"bytes damaged_count directory entries incomplete incomplete_count recovery_point refused refused_count":         Restored{},
 		"bytes finding_count findings read_data recovery_points vault":                                                   Verified{},
 		"bytes created entries files id locked new_bytes problem_count stored_bytes vault":                               Copied{},
 		"deleted_packs dry_run freed_bytes packs repacked_bytes repacked_packs stored_bytes vault":                       Pruned{},

@@ -133,6 +133,9 @@ type Writer interface {
 	io.WriterAt // safe for concurrent use with disjoint ranges
 	// Close sets the metadata; the file is complete when it returns nil.
 	Close() error
+	// Discard takes the file back instead: a part of its content is lost, and it must not look whole. Nothing is left under its
+	// path when it returns nil; hard links to it are refused by Finish.
+	Discard() error
 }
 
 // Refused says that one object was not restored and why; the restore as a whole goes on and reports it.

@@ -17,10 +17,20 @@ type Fetch func(ctx context.Context, h seal.Hash, list bool) ([]byte, error)
 // Visit is called by a Cursor for each page it comes to, before what is in it.
 type Visit func(h seal.Hash, page *Page) error
 
+// Lost is a part of a manifest that cannot be read: the entries from the path First up to and without Until, which is "" when
+// nothing comes after them.
+type Lost struct {
+	First, Until string
+	Entries      uint64 // 0 if not known
+	Bytes        uint64 // of content
+	Err          error
+}
+
 // Cursor reads the nodes of a manifest in tree order.
 type Cursor struct {
 	fetch Fetch
-	visit Visit // may be nil
+	visit Visit            // may be nil
+	skip  func(Lost) error // may be nil
 	stack []*place
 	root  seal.Hash
 	last  string
@@ -37,6 +47,27 @@ func NewCursor(fetch Fetch, root seal.Hash) *Cursor { return &Cursor{fetch: fetc
 
 // Observe makes the cursor report the pages it reads.
 func (c *Cursor) Observe(v Visit) { c.visit = v }
+
+// Tolerate makes Next go on after pages that cannot be read. fn is told of each before what comes after it, decides whether the
+// error is one to go on after, and returns nil then.
+func (c *Cursor) Tolerate(fn func(Lost) error) { c.skip = fn }
+
+// lost passes a page on that cannot be read: child of the page on top of the stack, or the root.
+func (c *Cursor) lost(child *Child, err error) error {
+	if c.skip == nil {
+		return err
+	}
+	l := Lost{Err: err}
+	if child != nil {
+		l.First, l.Entries, l.Bytes = child.First, child.Entries, child.Bytes
+	}
+	for i := len(c.stack) - 1; i >= 0 && l.Until == ""; i-- {
+		if p := c.stack[i]; p.i < len(p.page.Children) {
+			l.Until = p.page.Children[p.i].First
+		}
+	}
+	return c.skip(l)
+}
 
 // open reads a page that must be of a level (any level for the root) and begin with a path.
 func (c *Cursor) open(ctx context.Context, h seal.Hash, level int, first string) (*Page, error) {
@@ -65,11 +96,13 @@ func (c *Cursor) open(ctx context.Context, h seal.Hash, level int, first string)
 	return p, nil
 }
 
-// Seek moves to the first node at or after path.
+// Seek moves to the first node at or after path; where the page that it would be in cannot be read and that is tolerated, to
+// the first after that page.
 func (c *Cursor) Seek(ctx context.Context, path string) error {
 	p, err := c.open(ctx, c.root, -1, "")
 	if err != nil {
-		return err
+		c.stack = []*place{}
+		return c.lost(nil, err)
 	}
 	c.stack = append(c.stack[:0], &place{page: p})
 	c.any = false
@@ -79,7 +112,7 @@ func (c *Cursor) Seek(ctx context.Context, path string) error {
 		child := p.Children[top.i]
 		top.i++
 		if p, err = c.open(ctx, child.Hash, p.Level-1, child.First); err != nil {
-			return err
+			return c.lost(&child, err)
 		}
 		c.stack = append(c.stack, &place{page: p})
 	}
@@ -110,10 +143,11 @@ func (c *Cursor) Next(ctx context.Context) (*Node, error) {
 			child := top.page.Children[top.i]
 			top.i++
 			p, err := c.open(ctx, child.Hash, top.page.Level-1, child.First)
-			if err != nil {
+			if err == nil {
+				c.stack = append(c.stack, &place{page: p})
+			} else if err = c.lost(&child, err); err != nil {
 				return nil, err
 			}
-			c.stack = append(c.stack, &place{page: p})
 			continue
 		}
 		c.stack = c.stack[:len(c.stack)-1]

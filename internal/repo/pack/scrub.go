@@ -10,6 +10,9 @@ import (
 	"strongroom/internal/repo/seal"
 )
 
+// End is how many bytes at the end of a pack its digest does not cover; they have a tag of their own.
+const End = endSize
+
 // Stat reads what a pack's end says about it; enough to index the pack again. No root key is needed.
 func Stat(ctx context.Context, store blob.Store, maint *seal.Maint, class byte, id seal.PackID) (Info, [32]byte, error) {
 	info, err := store.Stat(ctx, Name(class, id))

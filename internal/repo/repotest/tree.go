@@ -180,6 +180,14 @@ func (w *writer) WriteAt(p []byte, off int64) (int, error) {
 	return copy(w.f.Data[off:], p), nil
 }
 
+func (w *writer) Discard() error {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	w.t.open--
+	delete(w.t.tree.Files, w.f.Path)
+	return nil
+}
+
 func (w *writer) Close() error {
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()

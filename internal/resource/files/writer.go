@@ -85,3 +85,27 @@ func (w *writer) Close() error {
 	w.t.closed(w)
 	return err
 }
+
+// Discard removes the file. What somebody may have put in its place stays.
+func (w *writer) Discard() error {
+	if w.closed.Swap(true) {
+		return nil
+	}
+	w.closeDirect()
+	defer w.t.closed(w)
+	defer unix.Close(w.fd)
+	parent, name := split(w.path)
+	dir, err := w.t.parent(parent)
+	if err != nil {
+		return &failure{w.path, "remove", err}
+	}
+	defer w.t.handles.release(dir)
+	same, err := isAt(dir.fd, name, w.fd)
+	if err == nil && same {
+		err = unix.Unlinkat(dir.fd, name, 0)
+	}
+	if err != nil {
+		return &failure{w.path, "remove", err}
+	}
+	return nil
+}
