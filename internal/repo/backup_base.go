@@ -37,6 +37,7 @@ func (r *Repository) openBase(ctx context.Context, s *session, id string) (*base
 	if err != nil {
 		return nil, err
 	}
+	s.base = rec
 	b := &base{r: r, s: s, id: id, fetch: r.fetch(s.pin), known: map[seal.Hash]bool{}}
 	b.cursor = manifest.NewCursor(b.fetch, rec.root)
 	return b, b.next(ctx)

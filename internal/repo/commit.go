@@ -17,6 +17,8 @@ type session struct {
 	pin     *pin
 	sink    *sink
 	release func()
+	base    *record  // of the same resource, whose reference set this one's may build on; nil: none
+	free    []func() // lets go of reference sets
 	ended   sync.Once
 }
 
@@ -57,6 +59,9 @@ func (s *session) end() {
 	s.ended.Do(func() {
 		s.sink.abort()
 		s.pin.end()
+		for _, free := range s.free {
+			free()
+		}
 		s.release()
 	})
 }
@@ -75,16 +80,7 @@ func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats S
 	rec.stats.NewChunks, rec.stats.StoredBytes = s.sink.newChunks.Load(), s.sink.storedBytes.Load()
 	rec.stats.Chunks = refs.total()
 	rand.Read(rec.attempt[:])
-	// From here on Prune leaves every pack in refs alone.
-	if err := s.pin.keep(refs); err != nil {
-		return nil, err
-	}
-	key := refsKey{id: s.id, attempt: rec.attempt}
-	set := encodeRefs(key, refs, s.r.v.index.Pack, s.r.maint)
-	if len(set) > maxSmall {
-		return nil, fault.New(fault.Limit, "the recovery point refers to %d packs, more than can be recorded", refs.packs())
-	}
-	if err := s.r.store.Put(ctx, key.name(), set); err != nil {
+	if err := s.putRefs(ctx, rec, refs); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {

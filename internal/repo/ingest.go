@@ -146,7 +146,7 @@ func (x *Session) begin(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	x.scope = scope
+	x.s.base, x.scope = base, scope
 	x.base = x.openBase(ctx, base)
 	x.early, err = x.r.earlier(ctx, tagOf(x.r.maint, x.meta))
 	return err

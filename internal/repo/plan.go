@@ -48,10 +48,7 @@ func (p *pruning) release(ctx context.Context) error {
 		}
 		rec, err := p.r.record(ctx, id)
 		if err == nil {
-			var refs *refSet
-			if refs, _, err = p.r.v.loadRefs(ctx, rec); err == nil {
-				p.released.union(refs)
-			}
+			err = p.marks.need(ctx, rec, p.released, false)
 		}
 		if err != nil && !fault.Is(err, fault.NotFound) && !fault.Is(err, fault.Corrupt) {
 			return err

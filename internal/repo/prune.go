@@ -17,6 +17,7 @@ type pruning struct {
 
 	recs     []*record
 	points   map[string]journaled
+	marks    *marking
 	live     *refSet
 	released *refSet  // what forgotten recovery points needed
 	cut      *refSet  // what sessions have that may go on
@@ -52,6 +53,7 @@ func (p *pruning) run(ctx context.Context) error {
 	v := p.r.v
 	v.look()
 	defer v.giveUp()
+	defer v.refs.look()()
 	if err := v.index.Refresh(ctx); err != nil {
 		return err
 	}
@@ -209,49 +211,4 @@ func (p *pruning) remove(ctx context.Context, name string) error {
 		p.report.DeletedObjects++
 	}
 	return err
-}
-
-// tidyRefs removes reference sets that belong to no recovery point, to attempts that did not commit, and generations that
-// have a successor.
-func (p *pruning) tidyRefs(ctx context.Context, gone map[string]bool) error {
-	byID := map[string][]refsKey{}
-	err := p.r.store.List(ctx, refsPrefix, func(i blob.Info) error {
-		if k, ok := parseRefsName(i.Name); ok {
-			byID[k.id] = append(byID[k.id], k)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for id, keys := range byID {
-		if err := p.tidyPoint(ctx, id, keys, gone[id]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p *pruning) tidyPoint(ctx context.Context, id string, keys []refsKey, gone bool) error {
-	free, err := p.r.v.claim(id)
-	if err != nil {
-		return nil // being written: next time
-	}
-	defer free()
-	var keep refsKey
-	rec, err := p.r.record(ctx, id)
-	if err == nil && !gone {
-		keep, err = p.r.v.latestRefs(ctx, rec)
-	}
-	if err != nil && !fault.Is(err, fault.NotFound) {
-		return err
-	}
-	for _, k := range keys {
-		if k != keep {
-			if err := p.remove(ctx, k.name()); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -64,6 +64,9 @@ type vault struct {
 	busy      map[string]bool      // ids of recovery points being written
 	writing   map[seal.PackID]*pin // packs begun by running operations
 	records   map[string]*record
+
+	refs refsGuard
+	rule refsRule
 }
 
 // pin marks a running operation.
@@ -82,7 +85,7 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 		v = &vault{
 			id: id, store: store, maint: maint, release: func() {}, loaded: make(chan struct{}),
 			pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, trashed: map[uint32]bool{},
-			busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{},
+			busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{}, rule: usualRefs(),
 			journal: &journal{store: store, maint: maint},
 		}
 		g.vaults[id] = v
@@ -120,11 +123,11 @@ func (v *vault) load(ctx context.Context, now func() time.Time) error {
 	if v.index, err = index.Load(ctx, v.store, v.maint, index.DefaultBudget); err != nil {
 		return err
 	}
-	// What is damaged there is for Check to say.
-	if v.health, _, err = loadHealth(ctx, v.store, v.maint, v.index, now); err != nil {
+	if err := v.hide(ctx); err != nil {
 		return err
 	}
-	return v.hide(ctx)
+	v.health, _, err = loadHealth(ctx, v.store, v.maint, v.index, now) // what is damaged there is for Check to say
+	return err
 }
 
 func (g *Registry) drop(v *vault) {

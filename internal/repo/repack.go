@@ -124,10 +124,8 @@ func (p *pruning) repack(ctx context.Context, chosen []uint32) error {
 		return err
 	}
 	p.report.RepackedPacks = len(chosen)
-	for _, rec := range p.recs {
-		if err := p.redirect(ctx, rec, chosen, to); err != nil {
-			return err
-		}
+	if err := p.marks.redirect(ctx, chosen, to); err != nil {
+		return err
 	}
 	for _, slot := range chosen {
 		p.live.remove(slot) // every recovery point has found what it needs in the new place
@@ -210,33 +208,4 @@ func (m *mover) end() {
 		w.w.Abort()
 	}
 	m.pin.end()
-}
-
-// redirect writes the next generation of a reference set, if it names moved frames.
-func (p *pruning) redirect(ctx context.Context, rec *record, chosen []uint32, to map[framePlace]framePlace) error {
-	refs, key, err := p.r.v.loadRefs(ctx, rec)
-	if err != nil {
-		return err
-	}
-	changed := false
-	for _, slot := range chosen {
-		bits := refs.bits(slot)
-		if bits == nil {
-			continue
-		}
-		changed = true
-		refs.remove(slot)
-		for _, n := range framesOf(bits) {
-			t, ok := to[framePlace{slot, n}]
-			if !ok {
-				return corrupt(key.name(), "it names a chunk that was not there before")
-			}
-			refs.add(t.slot, t.frame, p.r.v.index.Pack(t.slot).Frames)
-		}
-	}
-	if !changed {
-		return nil
-	}
-	key.generation++
-	return p.r.store.Put(ctx, key.name(), encodeRefs(key, refs, p.r.v.index.Pack, p.r.maint))
 }

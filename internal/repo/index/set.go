@@ -331,6 +331,24 @@ func (s *Set) Slot(id seal.PackID) (uint32, bool) {
 	return slot, ok && !s.gone[slot]
 }
 
+// Find returns the number of a pack and how many frames it has.
+func (s *Set) Find(id seal.PackID) (slot, frames uint32, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	slot, ok = s.packs.find(id[:])
+	if !ok || len(s.gone) > 0 && s.gone[slot] {
+		return 0, 0, false
+	}
+	return slot, s.packs.frames(slot), true
+}
+
+// Has reports whether a pack is still in the index.
+func (s *Set) Has(slot uint32) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slot < s.packs.n && !s.gone[slot]
+}
+
 // Packs returns the numbers of all packs.
 func (s *Set) Packs() []uint32 {
 	s.mu.RLock()
