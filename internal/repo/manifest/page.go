@@ -13,7 +13,7 @@ const (
 	avgPage = 64 << 10
 	maxPage = 256 << 10
 	// MaxPage bounds the plaintext of a page: one entry may exceed maxPage (long lists of extents and attributes).
-	MaxPage  = 4 << 20
+	MaxPage = 4 << 20
 	// MaxLines bounds the lines of a page, and what is allocated for one before it is known to be well-formed.
 	MaxLines = 1 << 15
 	maxLevel = 12
