@@ -33,7 +33,8 @@ type Store interface {
 	// List calls fn for each object whose name begins with prefix, in ascending byte order of the names. It returns early
 	// with fn's error. An object created or deleted during the listing may or may not be seen.
 	List(ctx context.Context, prefix string, fn func(Info) error) error
-	// Delete removes an object; nil means that it stays away after power loss. fault.NotFound when there is none.
+	// Delete removes an object; nil means that it stays away after power loss. fault.NotFound when there is none, and then
+	// it stays away, too.
 	Delete(ctx context.Context, name string) error
 }
 
@@ -72,6 +73,14 @@ type Reserver interface {
 	// already. 0 gives the space back; whoever has a full store and must write to make room does that, and reserves anew
 	// afterwards. fault.Limit: there is not as much space.
 	Reserve(ctx context.Context, n int64) error
+}
+
+// Suspicious is implemented by stores that take no more changes after the disk has failed them.
+type Suspicious interface {
+	// Suspect returns why nothing can be changed, nil if all is well.
+	Suspect() error
+	// Distrust tells a store what another one found out about the same disk.
+	Distrust(why error)
 }
 
 // MaxName bounds the length of an object's name.

@@ -50,6 +50,8 @@ type oracle struct {
 	next   int
 	points map[string]*fate
 	keys   int // envelopes that were acknowledged
+	// misread: the disk failed to read. What could not be read counts as damaged until a scrub has read it.
+	misread bool
 }
 
 // fate is what is known about one recovery point.
@@ -73,7 +75,7 @@ func newOracle() *oracle { return &oracle{points: map[string]*fate{}} }
 func (o *oracle) clone() *oracle {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	c := &oracle{next: o.next, points: make(map[string]*fate, len(o.points)), keys: o.keys}
+	c := &oracle{next: o.next, points: make(map[string]*fate, len(o.points)), keys: o.keys, misread: o.misread}
 	for id, f := range o.points {
 		g := *f
 		g.retain = slices.Clone(f.retain)
@@ -191,11 +193,10 @@ var steps = []struct {
 		return err
 	}},
 	{"prune", func(ctx context.Context, r *repo.Repository, _ blob.Store, _ *oracle, _ *repo.Point) error {
-		_, err := r.Prune(ctx, repo.PruneOptions{RepackDead: 0.1})
-		if fault.Is(err, fault.Unavailable) && strings.Contains(err.Error(), "pruned already") {
-			return nil
-		}
-		return err
+		return prunes(ctx, r, repo.PruneOptions{RepackDead: 0.1})
+	}},
+	{"throw away", func(ctx context.Context, r *repo.Repository, _ blob.Store, _ *oracle, _ *repo.Point) error {
+		return prunes(ctx, r, repo.PruneOptions{Grace: 24 * time.Hour})
 	}},
 	{"envelope", func(ctx context.Context, _ *repo.Repository, s blob.Store, o *oracle, _ *repo.Point) error {
 		err := repo.AddEnvelope(ctx, s, repo.Envelope{Kind: "recipient", KeyID: "r", Blob: []byte("wrapped")})
@@ -206,6 +207,15 @@ var steps = []struct {
 		}
 		return err
 	}},
+}
+
+// prunes is Prune for somebody who does not mind if it is being done already.
+func prunes(ctx context.Context, r *repo.Repository, o repo.PruneOptions) error {
+	_, err := r.Prune(ctx, o)
+	if fault.Is(err, fault.Unavailable) && strings.Contains(err.Error(), "pruned already") {
+		return nil
+	}
+	return err
 }
 
 func later(a, b time.Time) time.Time {
@@ -229,13 +239,15 @@ func write(ctx context.Context, r *repo.Repository, o *oracle, base string) erro
 }
 
 // onDisk opens the disk store of a file system in memory, and its repository.
-func onDisk(fsys durable.FS) (*repo.Repository, *disk.Store, error) {
+func onDisk(fsys durable.FS) (*repo.Repository, *disk.Store, error) { return onDiskAt(fsys, start) }
+
+func onDiskAt(fsys durable.FS, now time.Time) (*repo.Repository, *disk.Store, error) {
 	s, err := disk.OpenOn(fsys, vaultDir)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := config(s, vaultA)
-	c.Clock = clock.NewFake(start)
+	c.Clock = clock.NewFake(now)
 	r, err := repo.Open(context.Background(), c)
 	return r, s, err
 }
@@ -244,13 +256,19 @@ func onDisk(fsys durable.FS) (*repo.Repository, *disk.Store, error) {
 // restores bit for bit, nothing unacknowledged is there by half, and a Prune leaves what is needed and nothing else.
 func (o *oracle) verify(fsys *crashfs.FS) error {
 	ctx := context.Background()
-	r, s, err := onDisk(fsys)
+	// Later than what a session left for whoever goes on with it, and the trash, wait for.
+	r, s, err := onDiskAt(fsys, start.AddDate(0, 0, 8))
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer r.Close()
 	if err := o.present(ctx, r, s); err != nil {
 		return err
+	}
+	if o.misread {
+		if report, err := r.Scrub(ctx, nil); err != nil || !report.OK() {
+			return fmt.Errorf("scrub: %w %+v", err, report.Findings)
+		}
 	}
 	report, err := r.Check(ctx)
 	if err != nil || !report.OK() {
@@ -310,7 +328,7 @@ func (o *oracle) clean(ctx context.Context, r *repo.Repository, s blob.Store, fs
 	if err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
-	if again.DeletedPacks+again.DeletedObjects+again.DeferredPacks != 0 {
+	if again.DeletedPacks+again.DeletedObjects+again.DeferredPacks+again.TrashedPacks != 0 {
 		return fmt.Errorf("a second prune found something to do: %+v", again)
 	}
 	list, err := r.List(ctx)
@@ -334,6 +352,8 @@ func (o *oracle) clean(ctx context.Context, r *repo.Repository, s blob.Store, fs
 			if !live[id] {
 				return fmt.Errorf("%s is left after prune", i.Name)
 			}
+		case "sessions":
+			return fmt.Errorf("%s is left after prune", i.Name)
 		case "rps":
 			if !live[rest] {
 				return fmt.Errorf("%s is left after prune", i.Name)

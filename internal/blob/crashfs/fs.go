@@ -259,9 +259,11 @@ func (f *FS) drop(n *inode) {
 // Open implements durable.FS.
 func (f *FS) Open(name string, flag int, _ fs.FileMode) (out durable.File, err error) {
 	k := Open
-	if flag&os.O_CREATE != 0 {
+	f.mu.Lock()
+	if flag&os.O_CREATE != 0 && (flag&os.O_EXCL != 0 || f.find(name) == nil) {
 		k = Create
 	}
+	f.mu.Unlock()
 	err = f.do(k, name, func(Fault) error {
 		d, base, err := f.place(k, name)
 		if err != nil {
@@ -269,12 +271,12 @@ func (f *FS) Open(name string, flag int, _ fs.FileMode) (out durable.File, err e
 		}
 		n := d.names[base]
 		switch {
-		case n == nil && k == Open:
+		case n == nil && flag&os.O_CREATE == 0:
 			return bad(k, name, unix.ENOENT)
 		case n == nil:
 			n = &inode{}
 			f.set(d, base, n)
-		case flag&os.O_EXCL != 0 && k == Create:
+		case flag&os.O_EXCL != 0:
 			return bad(k, name, unix.EEXIST)
 		case n.dir:
 			return bad(k, name, unix.EISDIR)

@@ -75,9 +75,7 @@ func (n *names) sync(dir string) error {
 		n.mu.Unlock()
 	}
 	if r.err = n.s.check(); r.err == nil {
-		if err := n.s.fs.SyncDir(dir); err != nil {
-			r.err = n.s.distrust(err)
-		}
+		r.err = n.s.syncDir(dir)
 	}
 	n.mu.Lock()
 	if d.running == r {
@@ -89,6 +87,15 @@ func (n *names) sync(dir string) error {
 	n.mu.Unlock()
 	close(r.done)
 	return r.err
+}
+
+// syncDir syncs a directory and distrusts the disk if that fails.
+func (s *Store) syncDir(dir string) error {
+	err := s.fs.SyncDir(dir)
+	if p := (*fs.PathError)(nil); err == nil || errors.As(err, &p) && p.Op == "open" {
+		return err // it was not even tried: too many open files, no permission
+	}
+	return s.distrust(err)
 }
 
 // ensure makes the directory dir. unsure are those directories among it and the ones above it whose own names are not
@@ -164,10 +171,18 @@ func (s *Store) Delete(_ context.Context, name string) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	if err := s.fs.Unlink(path); err != nil {
-		return s.missing(name, err)
+	gone := s.fs.Unlink(path)
+	if gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		return s.missing(name, gone)
 	}
-	return s.names.sync(filepath.Dir(path))
+	// What is missing may be so since an attempt that could not make it durable: the caller counts on it staying away.
+	if err := s.names.sync(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if gone != nil {
+		return s.missing(name, gone)
+	}
+	return nil
 }
 
 // check returns why nothing may be changed, or nil.
@@ -178,30 +193,46 @@ func (s *Store) check() error {
 	return nil
 }
 
-// distrust ends all changes: a directory could not be synced.
+// distrust ends all changes: a directory could not be synced. What the kernel shows of it from now on need not be what the
+// disk has, and no later sync tells; only a file system that is mounted anew shows the disk.
 func (s *Store) distrust(cause error) error {
 	s.suspect.CompareAndSwap(nil, fault.New(fault.Unavailable,
-		"the disk failed to keep names of files in %s, so the vault takes no changes; what it acknowledged before is there. Check the disk and its file system, then open the vault again", s.dir).
+		"the disk failed to keep names of files in %s, so the vault takes no changes; what it acknowledged before is there. Check the disk, mount its file system anew and start again", s.dir).
 		WithResource(s.dir).WithCause(cause))
 	return s.check()
 }
 
-// settle makes the names durable that can be seen. A process that was killed may have given one and not synced it; what is
+var _ blob.Suspicious = (*Store)(nil)
+
+// Suspect implements blob.Suspicious.
+func (s *Store) Suspect() error { return s.check() }
+
+// Distrust implements blob.Suspicious.
+func (s *Store) Distrust(why error) {
+	if f := fault.As(why); f != nil {
+		s.suspect.CompareAndSwap(nil, f)
+	}
+}
+
+// settle makes the names durable that can be seen, or distrusts the disk. A process that was killed may have given one and not synced it; what is
 // built on it from now on would be lost with it when the power fails. One level is enough: what lies deeper is referred to
 // by objects that were written after it was durable.
 func (s *Store) settle() error {
+	if s.check() != nil {
+		return nil // nothing will be built on them
+	}
 	entries, err := s.fs.ReadDir(s.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			if err := s.fs.SyncDir(filepath.Join(s.dir, e.Name())); err != nil {
+			if err := s.names.sync(filepath.Join(s.dir, e.Name())); err != nil {
 				return err
 			}
 		}
 	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
+	if err := s.names.sync(s.dir); err != nil {
 		return err
 	}
 	// And the store itself: who made it may have been killed, too. Where that is not ours to sync it is not ours to make.
@@ -209,7 +240,7 @@ func (s *Store) settle() error {
 		err := s.fs.SyncDir(d)
 		foreign := errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOTSUP)
 		if err != nil && !foreign {
-			return err
+			return s.distrust(err)
 		}
 	}
 	s.names.mu.Lock()
