@@ -18,13 +18,17 @@ type Registry struct {
 	mu     sync.Mutex
 	vaults map[seal.VaultID]*vault
 
+	// suspect says of which vaults the disk must not be trusted: opening one again does not mend it, only another process
+	// on a file system that was mounted anew sees what is there.
+	suspect map[seal.VaultID]error
+
 	blocks sync.Pool // *[]byte of blockSize, for the operations of all vaults
 	intake *intake   // memory for the messages of ingest sessions
 }
 
 // NewRegistry returns an empty registry.
 func NewRegistry() *Registry {
-	return &Registry{vaults: map[seal.VaultID]*vault{}, intake: newIntake(IngestMemory)}
+	return &Registry{vaults: map[seal.VaultID]*vault{}, suspect: map[seal.VaultID]error{}, intake: newIntake(IngestMemory)}
 }
 
 // vault is what the Repositories of one vault share. Everything in it needs the maintenance key only.
@@ -89,6 +93,9 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 			journal: &journal{store: store, maint: maint},
 		}
 		g.vaults[id] = v
+		if x, ok := store.(blob.Suspicious); ok && g.suspect[id] != nil {
+			x.Distrust(g.suspect[id])
+		}
 	}
 	v.open++
 	g.mu.Unlock()
@@ -145,6 +152,9 @@ func (g *Registry) drop(v *vault) {
 	}
 	if g.vaults[v.id] == v {
 		delete(g.vaults, v.id)
+	}
+	if x, ok := v.store.(blob.Suspicious); ok && x.Suspect() != nil {
+		g.suspect[v.id] = x.Suspect()
 	}
 	v.release()
 }
