@@ -14,6 +14,10 @@ bench: build ## speed and memory against restic in the same run, as ratios
 	scripts/install-test-tools bench
 	scripts/bench
 
+bench-engine: ## the vault engine as a command line against restic, borg and the bare pipeline: about 25 minutes
+	scripts/install-test-tools bench
+	scripts/bench-engine
+
 bars-engine: ## the engine's promises, each proved at full size, with the figures: about an hour
 	scripts/install-test-tools
 	scripts/bars-engine
