@@ -22,7 +22,7 @@ import (
 type Params struct{ Min, Avg, Max int }
 
 // Default suits files of every kind that are larger than SmallFile. Halving the average saves about a fifth of what
-// scattered changes store anew and doubles index and manifests; measured in docs/decisions/0002-engine-layout.md.
+// scattered changes store anew and doubles index and manifests; measured in docs/decisions/0014-chunk-parameters.md.
 var Default = Params{Min: 128 << 10, Avg: 512 << 10, Max: 2 << 20}
 
 // MaxSize bounds the plaintext of every chunk, whatever cut it.
