@@ -72,7 +72,7 @@ func (v *Vault) Backup(ctx context.Context, o BackupOptions) (BackedUp, error) {
 	id := now.Format("20060102T150405Z") + "-" + ident.Random("0123456789abcdefghijkmnpqrstuvwxyz", 6)
 	_, err = v.repo.Backup(ctx, src, repo.BackupOptions{
 		ID: id, Base: base,
-		Meta: repo.Meta{ResourceType: "EFS", Created: now, Labels: map[string]string{labelHost: o.Host, labelPaths: string(label)}},
+		Meta: repo.Meta{ResourceARN: resourceName(o.Host, string(label)), ResourceType: "EFS", Created: now, Labels: map[string]string{labelHost: o.Host, labelPaths: string(label)}},
 		// How much there was the last time is the best guess at how much there is.
 		Progress: adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Bytes, expect }),
 	})
@@ -89,6 +89,12 @@ func (v *Vault) Backup(ctx context.Context, o BackupOptions) (BackedUp, error) {
 		UnchangedFiles: c.Stats.UnchangedFiles, Problems: problems(c.Problems),
 	}, nil
 }
+
+// resourceName is what the engine knows the same directories of the same host by. It tells it which recovery points have much in
+// common, so that a copy of the next one leaves out what the last one has.
+func resourceName(host, paths string) string { return resourcePrefix + host + ":" + paths }
+
+const resourcePrefix = "directories:" // no ARN begins so
 
 // base is the newest recovery point of the same directories of the same host, and its size.
 func (v *Vault) base(ctx context.Context, host string, paths []string) (id string, size int64, err error) {

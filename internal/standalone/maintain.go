@@ -94,6 +94,9 @@ func Copy(ctx context.Context, from, to *Vault, id string, progress func(done, t
 	meta := c.Meta
 	// The destination keeps it until it is told to forget it, whatever was decided about the source.
 	meta.RetainUntil, meta.Locked = time.Time{}, false
+	if meta.ResourceARN == "" { // made by an earlier version
+		meta.ResourceARN = resourceName(meta.Labels[labelHost], meta.Labels[labelPaths])
+	}
 	r, err := repo.Copy(ctx, p, to.repo, repo.CopyOptions{
 		ID: c.ID, Meta: meta,
 		Progress: adapt(progress, func(p repo.Progress) (int64, int64) { return p.Bytes, p.Total }),

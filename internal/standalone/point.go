@@ -42,6 +42,9 @@ func describe(c *repo.Commit) RecoveryPoint {
 		Entries: c.Stats.Entries, Files: c.Stats.Files, Bytes: c.Stats.LogicalBytes,
 		RetainUntil: c.RetainUntil, Locked: c.Locked, ProblemCount: c.ProblemCount,
 	}
+	if strings.HasPrefix(p.ResourceARN, resourcePrefix) {
+		p.ResourceARN = "" // host and paths say it better
+	}
 	// A label is whatever its maker wrote; one that is no list of ours is not shown.
 	json.Unmarshal([]byte(c.Meta.Labels[labelPaths]), &p.Paths)
 	return p
