@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"strongroom/test/bound"
 )
 
 func noise(n int, seed byte) []byte {
@@ -122,14 +124,17 @@ func FuzzDecompress(f *testing.F) {
 		stored, alg := c.Compress(nil, p)
 		f.Add(stored, alg, len(p))
 	}
+	room := make([]byte, 0, MaxSize)
 	f.Fuzz(func(t *testing.T, stored []byte, alg byte, n int) {
 		if n < 0 || n > MaxSize {
 			return
 		}
-		out, ok := NewCodec().Decompress(make([]byte, 0, n), stored, alg, n)
-		if ok && len(out) != n {
-			t.Fatalf("%d bytes instead of %d", len(out), n)
-		}
+		bound.Allocation(t, func() {
+			out, ok := c.Decompress(room[:0:n], stored, alg, n)
+			if ok && len(out) != n {
+				t.Fatalf("%d bytes instead of %d", len(out), n)
+			}
+		})
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"strongroom/internal/repo/chunk"
 	"strongroom/internal/repo/seal"
 	"strongroom/internal/tree"
+	"strongroom/test/bound"
 )
 
 // pages keeps pages and lists in memory.
@@ -234,16 +235,18 @@ func FuzzDecodePage(f *testing.F) {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := DecodePage(b)
-		if err != nil {
-			if !fault.Is(err, fault.Corrupt) {
-				t.Fatal(err)
+		bound.Allocation(t, func() {
+			p, err := DecodePage(b)
+			if err != nil {
+				if !fault.Is(err, fault.Corrupt) {
+					t.Fatal(err)
+				}
+				return
 			}
-			return
-		}
-		if !bytes.Equal(encodePage(p), b) {
-			t.Fatal("the page has two encodings")
-		}
+			if !bytes.Equal(encodePage(p), b) {
+				t.Fatal("the page has two encodings")
+			}
+		})
 	})
 }
 
@@ -258,12 +261,14 @@ func FuzzDecodeList(f *testing.F) {
 		f.Add(x, byte(0))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, depth byte) {
-		refs, err := DecodeList(b, depth)
-		if err == nil {
-			e := seal.Encoder{B: []byte{version, depth}}
-			if encodeRefs(&e, refs); !bytes.Equal(e.B, b) {
-				t.Fatal("the list has two encodings")
+		bound.Allocation(t, func() {
+			refs, err := DecodeList(b, depth)
+			if err == nil {
+				e := seal.Encoder{B: []byte{version, depth}}
+				if encodeRefs(&e, refs); !bytes.Equal(e.B, b) {
+					t.Fatal("the list has two encodings")
+				}
 			}
-		}
+		})
 	})
 }

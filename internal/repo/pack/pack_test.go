@@ -158,41 +158,6 @@ func TestPaddingHidesTheSize(t *testing.T) {
 	}
 }
 
-func FuzzDirectory(f *testing.F) {
-	root, maint := keys(f)
-	for _, n := range []int{1, 3, 900, -20} {
-		s := mem.New()
-		var info Info
-		if n > 0 {
-			info = write(f, s, n)
-		} else { // moved frames
-			info = move(f, s, write(f, s, -n), write(f, s, -n))
-		}
-		d, err := ReadDir(context.Background(), s, root, maint, info)
-		if err != nil {
-			f.Fatal(err)
-		}
-		sealed := s.Bytes(info.Name())[info.FooterOff:][:info.FooterLen]
-		head := s.Bytes(info.Name())[:headerSize]
-		plain, ok := openFooter(d.key, chunk.Sum(head), info, sealed)
-		if !ok {
-			f.Fatal("the footer does not open")
-		}
-		f.Add(plain, info.Frames, info.FooterOff)
-	}
-	f.Fuzz(func(t *testing.T, p []byte, frames uint32, off int64) {
-		d := &Dir{Info: Info{Frames: frames, FooterOff: off}, root: root}
-		if len(p) < 24 || d.parse(p) != nil {
-			return
-		}
-		for i := range min(frames, 100) {
-			if fr := d.Frame(i); fr.Off < headerSize || fr.Off+int64(fr.Len) > off || fr.Size > chunk.MaxSize {
-				t.Fatalf("frame %d at %d+%d of %d", i, fr.Off, fr.Len, off)
-			}
-		}
-	})
-}
-
 func BenchmarkAppend(b *testing.B) {
 	root, maint := keys(b)
 	p := make([]byte, 512<<10)
