@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +32,7 @@ Exit code 3 means done, with problems named.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
-	c.AddCommand(newVaultInit(), newVaultKit(), newVaultBackup(), newVaultList(), newVaultCopy(), newVaultForget(), newVaultPrune(),
+	c.AddCommand(newVaultInit(), newVaultKit(), newVaultBackup(), newVaultList(), newVaultCopy(), newVaultForget(), newVaultUnforget(), newVaultPrune(),
 		newRestore(new(passphraseFlag)), newVerify(new(passphraseFlag)))
 	return c
 }
@@ -280,35 +281,79 @@ func newVaultForget() *cobra.Command {
 	return c
 }
 
-func newVaultPrune() *cobra.Command {
+func newVaultUnforget() *cobra.Command {
 	var k passphraseFlag
 	var o output
-	var dry bool
-	c := &cobra.Command{Use: "prune DIR --passphrase-file FILE", Short: "Free the space that no recovery point needs", Args: takes(1, 1),
+	c := &cobra.Command{Use: "unforget DIR ID --passphrase-file FILE", Short: "Bring back a recovery point that was forgotten and not freed yet", Args: takes(2, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVault(cmd, args[0], &k, !dry)
+			v, err := openVault(cmd, args[0], &k, true)
 			if err != nil {
 				return err
 			}
 			defer v.Close()
-			r, err := v.Prune(cmd.Context(), dry)
-			if err != nil {
+			if err := v.Unforget(cmd.Context(), args[1]); err != nil {
 				return err
 			}
-			return o.show(cmd, r, func(w io.Writer) {
-				did := "freed"
-				if dry {
-					did = "would free"
-				}
-				fmt.Fprintf(w, "%s %s of %s", did, progress.Bytes(r.FreedBytes), progress.Bytes(r.StoredBytes))
-				if r.RepackedPacks > 0 {
-					fmt.Fprintf(w, "; %d packs were rewritten with %s", r.RepackedPacks, progress.Bytes(r.RepackedBytes))
-				}
-				fmt.Fprintln(w)
+			return o.show(cmd, map[string]string{"vault": v.ID(), "recovery_point": args[1]}, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is there again\n", args[1])
 			})
 		}}
 	k.flags(c)
 	o.flags(c)
-	c.Flags().BoolVar(&dry, "dry-run", false, "say what would be freed; change nothing")
 	return c
+}
+
+func newVaultPrune() *cobra.Command {
+	var k passphraseFlag
+	var o output
+	var p standalone.PruneOptions
+	c := &cobra.Command{Use: "prune DIR --passphrase-file FILE", Short: "Free the space that no recovery point needs", Args: takes(1, 1),
+		Long: "Free the space that no recovery point needs. It goes to the trash first, and is freed by the first prune after --grace.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if p.Grace < 0 {
+				return usageError{fmt.Errorf("--grace %s is negative", p.Grace)}
+			}
+			v, err := openVault(cmd, args[0], &k, !p.DryRun)
+			if err != nil {
+				return err
+			}
+			defer v.Close()
+			r, err := v.Prune(cmd.Context(), p)
+			if err != nil {
+				return err
+			}
+			return o.show(cmd, r, func(w io.Writer) { showPruned(w, &r) })
+		}}
+	k.flags(c)
+	o.flags(c)
+	c.Flags().BoolVar(&p.DryRun, "dry-run", false, "say what would be freed; change nothing")
+	c.Flags().DurationVar(&p.Grace, "grace", 7*24*time.Hour, "how long what nobody needs stays in the trash; 0 frees at once, the trash too")
+	c.Flags().StringVar(&p.Approved, "approve", "", "the digest that a dry run printed, when more would go than may go unasked")
+	return c
+}
+
+func showPruned(w io.Writer, r *standalone.Pruned) {
+	did, wait := "freed", "are in the trash"
+	if r.DryRun {
+		did, wait = "would free", "would be in the trash"
+	}
+	fmt.Fprintf(w, "%s %s of %s", did, progress.Bytes(r.FreedBytes), progress.Bytes(r.StoredBytes))
+	if r.TrashedBytes > 0 {
+		fmt.Fprintf(w, "; %s %s", progress.Bytes(r.TrashedBytes), wait)
+	}
+	if r.RepackedPacks > 0 {
+		fmt.Fprintf(w, "; %d packs were rewritten with %s", r.RepackedPacks, progress.Bytes(r.RepackedBytes))
+	}
+	fmt.Fprintln(w)
+	if r.DryRun && r.UnaccountedBytes > 0 {
+		fmt.Fprintf(w, "no forgotten recovery point accounts for %s:\n", progress.Bytes(r.UnaccountedBytes))
+		for _, k := range r.Plan {
+			if k.Unaccounted {
+				fmt.Fprintf(w, "  %s %s\n", k.Object, progress.Bytes(k.Bytes))
+			}
+		}
+		if r.NeedsApproval() {
+			fmt.Fprintf(w, "that is more than may go unasked; if it is right: --approve %s\n", r.Digest)
+		}
+	}
 }

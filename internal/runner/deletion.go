@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"strongroom/internal/backup"
@@ -76,13 +77,6 @@ func (r *Runner) Expire(ctx context.Context) error {
 	}
 }
 
-// maxPrune is the part of a vault's bytes that the periodic prune may free at once; more needs a person who asks for it.
-// It does not apply to the small vaults below minPrune, where one forgotten recovery point is a large part.
-const (
-	maxPrune = 0.5
-	minPrune = 1 << 30
-)
-
 // Prune frees the bytes that no recovery point needs any more, vault by vault, without any customer key. A vault that
 // fails does not keep the others from being pruned.
 func (r *Runner) Prune(ctx context.Context) error {
@@ -113,21 +107,25 @@ func (r *Runner) pruneVault(ctx context.Context, v backup.WorkVault) error {
 			return err
 		}
 	}
-	report, err := vault.Prune(ctx, repo.PruneOptions{DryRun: true, RepackDead: -1})
+	reading := r.Time.Read()
+	options := repo.PruneOptions{Now: reading.Now, Grace: r.PruneGrace, RepackDead: -1} // repacking writes, and so needs the customer's key
+	if reading.Frozen {
+		options.Grace = repo.KeepTrash
+	}
+	report, err := vault.Prune(ctx, options)
+	if fault.Is(err, fault.Limit) {
+		if !slices.Contains(r.PruneApproved, report.Plan.Digest) {
+			return fmt.Errorf("%w (if it is, name the digest under prune_approved in the node's configuration and start it again)", err)
+		}
+		options.Approved = report.Plan.Digest
+		report, err = vault.Prune(ctx, options)
+	}
 	if err != nil {
 		return err
 	}
-	if report.FreedBytes == 0 && report.DeletedObjects == 0 && report.TempFiles == 0 {
-		return nil
+	if report.DeletedPacks > 0 || len(report.Plan.Packs) > 0 {
+		r.Log.Info("pruned", "vault", v.ARN, "freed_bytes", report.FreedBytes, "packs", report.DeletedPacks, "trash_bytes", report.TrashedBytes)
 	}
-	options := repo.PruneOptions{RepackDead: -1} // repacking writes, and so needs the customer's key
-	if report.StoredBytes > minPrune {
-		options.MaxFraction = maxPrune
-	}
-	if report, err = vault.Prune(ctx, options); err != nil {
-		return err
-	}
-	r.Log.Info("pruned", "vault", v.ARN, "freed_bytes", report.FreedBytes, "packs", report.DeletedPacks)
 	return nil
 }
 

@@ -34,7 +34,7 @@ import (
 	"strongroom/internal/preflight"
 )
 
-// Config is what a Runner needs; all fields but Log are required.
+// Config is what a Runner needs; all fields but Log and those of Prune are required.
 type Config struct {
 	Backup *backup.Service
 	IAM    *iam.Service
@@ -46,7 +46,10 @@ type Config struct {
 	Preflight *preflight.Checker
 	Clock     clock.Clock
 	Time      *clock.Trusted // decides about deletion
-	Log       *slog.Logger
+	// PruneGrace is how long packs wait in the trash, PruneApproved the plans that a person approved (deletion.go).
+	PruneGrace    time.Duration
+	PruneApproved []string
+	Log           *slog.Logger
 }
 
 // Runner executes jobs. Safe for concurrent use.

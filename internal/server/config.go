@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -42,6 +43,12 @@ type Config struct {
 	// RecoveryRecipient is an age recipient (age1...). Its holder can read every vault with the vault's directory and the
 	// identity alone (strongroom rescue). Only the public key is known here.
 	RecoveryRecipient string `yaml:"recovery_recipient"`
+	// PruneGrace is how long what no recovery point needs stays in a vault's trash before its bytes are freed, by the
+	// compliance clock. Default seven days; 0 frees at once.
+	PruneGrace *time.Duration `yaml:"prune_grace"`
+	// PruneApproved are digests of plans to free bytes that no deleted recovery point accounts for. A prune that needs one
+	// fails and names it.
+	PruneApproved []string `yaml:"prune_approved"`
 	// Jobs is how many jobs of each kind run at once. Default 2.
 	Jobs int `yaml:"jobs"`
 
@@ -148,6 +155,13 @@ func (c *Config) complete() error {
 		if err := recovery.CheckRecipient(c.RecoveryRecipient); err != nil {
 			errs = append(errs, fmt.Errorf("recovery_recipient: %w", err))
 		}
+	}
+	if c.PruneGrace == nil {
+		week := 7 * 24 * time.Hour
+		c.PruneGrace = &week
+	}
+	if *c.PruneGrace < 0 {
+		errs = append(errs, fmt.Errorf("prune_grace: %s is negative", *c.PruneGrace))
 	}
 	if c.Jobs == 0 {
 		c.Jobs = 2

@@ -61,7 +61,7 @@ func newSceneAt(t *testing.T, c clock.Clock) *scene {
 		write(t, path, fmt.Sprintf("account: %q\nregion: us-east-1\n%srestore:\n  EFS: {root: %q}\n", account, resources, filepath.Join(dir, "restored-"+name)))
 		return path
 	}
-	s.running = run(t, Config{Data: filepath.Join(dir, "node"), AccountID: firstAccount, Clock: c, Agents: []string{
+	s.running = run(t, Config{Data: filepath.Join(dir, "node"), AccountID: firstAccount, Clock: c, PruneGrace: new(time.Duration), Agents: []string{
 		agent("prod", prodAccount, fmt.Sprintf("resources:\n  - {type: EFS, id: fs-0aaaaaaaaaaaaaaaa, path: %q}\n", s.files)),
 		agent("copies", copiesAccount, ""),
 	}})

@@ -305,6 +305,7 @@ func (s *Server) openRunner() {
 	s.checker = &preflight.Checker{Backup: s.backup, IAM: s.iam, KMS: s.kms, Org: s.org, Authz: s.authz, Clock: s.cfg.Clock}
 	s.runner = runner.New(runner.Config{
 		Backup: s.backup, IAM: s.iam, KMS: s.kms, Authz: s.authz, Agents: s.agents, Preflight: s.checker, Clock: s.cfg.Clock, Time: s.trusted, Log: s.cfg.Log,
+		PruneGrace: *s.cfg.PruneGrace, PruneApproved: s.cfg.PruneApproved,
 		Vaults: &runner.Vaults{
 			Store:     s.store,
 			Maint:     func(vaultID string) []byte { return s.kms.Root.NodeKey("vault maintenance/" + vaultID) },

@@ -190,7 +190,7 @@ func (s *planted) forget(ctx context.Context) error {
 	if err := v.Forget(ctx, s.id); err != nil {
 		return err
 	}
-	_, err = v.Prune(ctx, false)
+	_, err = v.Prune(ctx, PruneOptions{})
 	return err
 }
 

@@ -127,6 +127,17 @@ func (v *Vault) Forget(ctx context.Context, id string) error {
 	return v.repo.Forget(ctx, id, v.clock.Now())
 }
 
+// PruneOptions are the parameters of Prune.
+type PruneOptions struct {
+	DryRun bool
+	// Grace is how long what nobody needs stays in the trash, by the system clock; 0: it, and what is there already, is freed
+	// at once.
+	Grace time.Duration
+	// Approved is the digest of the plan that a dry run showed: needed when much would go that no forgotten recovery point
+	// accounts for.
+	Approved string
+}
+
 // Pruned is the result of Prune.
 type Pruned struct {
 	Vault         string `json:"vault"`
@@ -135,15 +146,47 @@ type Pruned struct {
 	Packs         int    `json:"packs"`        // before
 	DeletedPacks  int    `json:"deleted_packs"`
 	FreedBytes    int64  `json:"freed_bytes"`
+	TrashedPacks  int    `json:"trashed_packs"` // in the trash afterwards
+	TrashedBytes  int64  `json:"trashed_bytes"`
 	RepackedPacks int    `json:"repacked_packs"`
 	RepackedBytes int64  `json:"repacked_bytes"`
+	// What would go, or went, although no forgotten recovery point accounts for it, how much of that may go without approval,
+	// and the digest that approves it.
+	UnaccountedBytes int64         `json:"unaccounted_bytes"`
+	UnaccountedLimit int64         `json:"unaccounted_limit"`
+	Digest           string        `json:"digest,omitempty"`
+	Plan             []PlannedPack `json:"plan"`
 }
 
-// Prune frees what no recovery point needs. With dryRun it only says what it would free by deleting.
-func (v *Vault) Prune(ctx context.Context, dryRun bool) (Pruned, error) {
-	r, err := v.repo.Prune(ctx, repo.PruneOptions{DryRun: dryRun})
+// PlannedPack is one pack that would go, or went.
+type PlannedPack struct {
+	Object      string `json:"object"`
+	Bytes       int64  `json:"bytes"`
+	Repacked    bool   `json:"repacked"`
+	Unaccounted bool   `json:"unaccounted"`
+}
+
+// NeedsApproval reports whether Prune refuses without the digest.
+func (p *Pruned) NeedsApproval() bool { return p.UnaccountedBytes > p.UnaccountedLimit }
+
+// Prune frees what no recovery point needs. A dry run only says what it would free or put into the trash by deleting.
+// fault.Limit: it needs approval.
+func (v *Vault) Prune(ctx context.Context, o PruneOptions) (Pruned, error) {
+	r, err := v.repo.Prune(ctx, repo.PruneOptions{DryRun: o.DryRun, Now: v.clock.Now(), Grace: o.Grace, Approved: o.Approved})
 	if fault.Is(err, fault.Corrupt) {
 		return Pruned{}, fault.New(fault.Corrupt, "nothing was freed, as what is needed cannot be told: %v", err)
 	}
-	return Pruned{v.ID(), dryRun, r.StoredBytes, r.Packs, r.DeletedPacks, r.FreedBytes, r.RepackedPacks, r.RepackedBytes}, err
+	p := Pruned{
+		Vault: v.ID(), DryRun: o.DryRun, StoredBytes: r.StoredBytes, Packs: r.Packs, DeletedPacks: r.DeletedPacks, FreedBytes: r.FreedBytes,
+		TrashedPacks: r.TrashedPacks, TrashedBytes: r.TrashedBytes, RepackedPacks: r.RepackedPacks, RepackedBytes: r.RepackedBytes,
+		UnaccountedBytes: r.Plan.Unaccounted, UnaccountedLimit: r.Plan.Limit, Digest: r.Plan.Digest, Plan: []PlannedPack{},
+	}
+	for _, k := range r.Plan.Packs {
+		p.Plan = append(p.Plan, PlannedPack{Object: k.Name, Bytes: k.Bytes, Repacked: k.Repacked, Unaccounted: k.Unaccounted})
+	}
+	return p, err
 }
+
+// Unforget brings back a recovery point that was forgotten, as long as its bytes have not been freed. fault.NotFound and
+// fault.Corrupt when they have, fault.State when it was not forgotten.
+func (v *Vault) Unforget(ctx context.Context, id string) error { return v.repo.Unforget(ctx, id) }

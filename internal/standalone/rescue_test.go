@@ -61,7 +61,7 @@ func TestDamageIsNamedAndTheRestStaysUsable(t *testing.T) {
 	}
 	v.Close()
 	w := open(t, dir, phrase, true)
-	_, err = w.Prune(ctx, false)
+	_, err = w.Prune(ctx, PruneOptions{})
 	wantKind(t, err, fault.Corrupt, "nothing was freed")
 	w.Close()
 

@@ -194,7 +194,7 @@ func TestReadingLeavesTheVaultUntouched(t *testing.T) {
 	check(t, err)
 	_, err = r.Verify(ctx, VerifyOptions{})
 	check(t, err)
-	_, err = r.Prune(ctx, true)
+	_, err = r.Prune(ctx, PruneOptions{DryRun: true})
 	check(t, err)
 	check(t, r.Diff(ctx, a.ID, a.ID, func(c Change) error { return errors.New(c.Path) }))
 	wantKind(t, r.Forget(ctx, a.ID), fault.State, "for reading only")
@@ -366,15 +366,15 @@ func TestForgetAndPruneFreeWhatNobodyNeeds(t *testing.T) {
 	check(t, os.Remove(filepath.Join(src, "gone")))
 	write(t, filepath.Join(src, "stays"), "stays")
 	b := must(v.Backup(ctx, BackupOptions{Paths: []string{src}}))
-	if p := must(v.Prune(ctx, false)); p.FreedBytes != 0 {
+	if p := must(v.Prune(ctx, PruneOptions{})); p.FreedBytes != 0 {
 		t.Errorf("pruned what is needed: %+v", p)
 	}
 	check(t, v.Forget(ctx, a.ID))
 	wantKind(t, v.Forget(ctx, a.ID), fault.NotFound, a.ID)
-	if p := must(v.Prune(ctx, true)); !p.DryRun || p.FreedBytes < 4<<20 {
+	if p := must(v.Prune(ctx, PruneOptions{DryRun: true})); !p.DryRun || p.FreedBytes < 4<<20 {
 		t.Errorf("would free: %+v", p)
 	}
-	if p := must(v.Prune(ctx, false)); p.FreedBytes < 4<<20 || p.DeletedPacks == 0 {
+	if p := must(v.Prune(ctx, PruneOptions{})); p.FreedBytes < 4<<20 || p.DeletedPacks == 0 {
 		t.Errorf("freed: %+v", p)
 	}
 	if n := must(v.stored(ctx)); n > 1<<20 {
@@ -400,15 +400,15 @@ func TestJSONNamesStay(t *testing.T) {
 	}
 	for want, v := range map[string]any{
 		"created directory recovery_kits vault": Created{},
-		"bytes created entries files id locked new_bytes problem_count problems read_bytes stored_bytes unchanged_files": BackedUp{},
-		"created damaged directory name passphrase recovery_kits recovery_points recovery_recipients vault":              Listing{},
-		"bytes path recovery_kit recovery_point vault":                                                                   KitTest{},
-		"bytes damaged_count directory entries incomplete incomplete_count recovery_point refused refused_count":         Restored{},
-		"bytes finding_count findings read_data recovery_points vault":                                                   Verified{},
-		"bytes created entries files id locked new_bytes problem_count stored_bytes vault":                               Copied{},
-		"deleted_packs dry_run freed_bytes packs repacked_bytes repacked_packs stored_bytes vault":                       Pruned{},
-		"change path size_after size_before type":                                                                        Change{},
-		"created mtime path recovery_point size type":                                                                    Found{},
+		"bytes created entries files id locked new_bytes problem_count problems read_bytes stored_bytes unchanged_files":                                                BackedUp{},
+		"created damaged directory name passphrase recovery_kits recovery_points recovery_recipients vault":                                                             Listing{},
+		"bytes path recovery_kit recovery_point vault":                                                                                                                  KitTest{},
+		"bytes damaged_count directory entries incomplete incomplete_count recovery_point refused refused_count":                                                        Restored{},
+		"bytes finding_count findings read_data recovery_points vault":                                                                                                  Verified{},
+		"bytes created entries files id locked new_bytes problem_count stored_bytes vault":                                                                              Copied{},
+		"deleted_packs dry_run freed_bytes packs plan repacked_bytes repacked_packs stored_bytes trashed_bytes trashed_packs unaccounted_bytes unaccounted_limit vault": Pruned{},
+		"change path size_after size_before type":                                                                                                                       Change{},
+		"created mtime path recovery_point size type":                                                                                                                   Found{},
 	} {
 		if got := keys(v); got != want {
 			t.Errorf("%T: %s", v, got)
