@@ -69,6 +69,9 @@ func (s *session) end() {
 // commit makes the recovery point. The order is what a crash cannot break: packs, index, reference set, record.
 func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats Stats, problems []Problem, count int64) (*record, error) {
 	refs, err := s.sink.finish(ctx)
+	if err == nil {
+		err = s.unsound(refs)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +102,12 @@ func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats S
 	if err := s.r.v.journal.committed(after, s.id, rec.committed); err != nil {
 		s.r.log.Warn("journal does not know a new recovery point yet", "point", s.id, "err", err)
 	}
+	if s.pin.met.Load() {
+		if err := s.r.healNow(after); err != nil {
+			s.r.log.Warn("recovery points that were damaged do not name yet what came back", "point", s.id, "err", err)
+		}
+	}
+	s.r.keepHealth(after)
 	if err := s.r.v.index.Compact(after); err != nil {
 		s.r.log.Warn("index segments were not merged", "err", err)
 	}

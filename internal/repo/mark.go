@@ -17,6 +17,7 @@ type marking struct {
 	latest map[refsKey]uint64 // the highest generation of each attempt (in the key 0)
 	points map[string]*refsNode
 	buf    []byte
+	partly bool // redirect leaves what it is not told of where it is
 }
 
 // refsNode is a reference set that was read.
@@ -143,7 +144,9 @@ func (m *marking) rewrite(ctx context.Context, n *refsNode, moved map[uint32]boo
 		}
 		for _, f := range framesOf(bits) {
 			t, ok := to[framePlace{slot, f}]
-			if !ok {
+			if !ok && m.partly {
+				t = framePlace{slot, f}
+			} else if !ok {
 				return corrupt(n.key.name(), "it names a chunk that was not there before")
 			}
 			set.add(t.slot, t.frame, m.v.index.Pack(t.slot).Frames)

@@ -45,6 +45,7 @@ func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, er
 	if p.now.IsZero() {
 		p.now = r.clock.Now()
 	}
+	defer r.keepHealth(ctx)
 	err := p.run(ctx)
 	return p.report, err
 }
@@ -63,6 +64,9 @@ func (p *pruning) run(ctx context.Context) error {
 	// Packs that appear from here on are nobody's candidates.
 	p.slots = v.index.Packs()
 	if err := p.mark(ctx); err != nil {
+		return err
+	}
+	if err := p.heal(ctx, true); err != nil {
 		return err
 	}
 	if err := p.rescue(ctx); err != nil {

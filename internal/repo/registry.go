@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"strongroom/internal/blob"
@@ -77,7 +78,8 @@ type vault struct {
 type pin struct {
 	v     *vault
 	start uint64
-	needs *refSet // set when it commits
+	needs *refSet     // set when it commits
+	met   atomic.Bool // it came upon a chunk in quarantine
 }
 
 // acquire returns the shared state of a vault, which the first caller loads.
@@ -205,7 +207,11 @@ func (v *vault) abandoned(id seal.PackID) bool {
 // sees reports whether the operation may come to need a chunk there: one in quarantine is as good as absent, so that it is
 // stored again.
 func (p *pin) sees(slot, frame uint32) bool {
-	return p.reads(slot, frame) && !p.v.health.damaged(slot, frame)
+	if p.v.health.damaged(slot, frame) {
+		p.met.Store(true)
+		return false
+	}
+	return p.reads(slot, frame)
 }
 
 // reads reports whether the operation may read a pack.

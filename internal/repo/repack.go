@@ -30,13 +30,16 @@ func (p *pruning) choose(ctx context.Context) (chosen []uint32, err error) {
 	var frames int
 	for _, slot := range p.slots {
 		bits := p.live.bits(slot)
-		if bits == nil || p.cut.bits(slot) != nil {
+		if bits == nil || p.cut.bits(slot) != nil || p.r.v.health.of(slot).damaged {
 			continue
 		}
 		info := p.r.v.index.Pack(slot)
 		need, all := info.Size, info.Size
 		if n := countBits(bits); n < int(info.Frames) {
-			if need, all, err = p.needed(ctx, info, bits); err != nil {
+			if need, all, err = p.needed(ctx, info, bits); unreadable(err) {
+				p.r.v.health.lost(slot)
+				continue
+			} else if err != nil {
 				return nil, err
 			}
 		}
@@ -108,13 +111,18 @@ func (p *pruning) repack(ctx context.Context, chosen []uint32) error {
 	defer r.close()
 	for _, slot := range chosen {
 		frames := framesOf(p.live.bits(slot))
-		err := r.sealed(ctx, slot, frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
+		// A pack with damage is left alone from the next Prune on.
+		fail := func(i int, err error) error {
+			p.r.noteDamage(slot, frames[i], err)
+			return err
+		}
+		err := r.each(ctx, slot, frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
 			// Opened and hashed before it is moved: damage must stay where a scrub finds it, and not get under a new digest.
 			if _, err := p.r.unpack(d, frames[i], f, sealed, &r.s, r.codec); err != nil {
-				return err
+				return fail(i, err)
 			}
 			return m.move(ctx, framePlace{slot, frames[i]}, d, f, sealed)
-		})
+		}, fail)
 		if err != nil {
 			return err
 		}
