@@ -157,4 +157,3 @@ func (s *session) unsound(refs *refSet) error {
 	}
 	return nil
 }
-
