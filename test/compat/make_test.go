@@ -242,32 +242,28 @@ func makeFull(t *testing.T) {
 func makePruned(t *testing.T) {
 	m := newMaker(t, 2, true)
 	old, s := newSource(), newSource()
-	for i := range 40 { // alternating files in one pack: half of it dies
-		data := noise(20_000+i, byte(i))
-		old.file(fmt.Sprintf("f%02d", i), data)
+	for i := range 30 { // every block is a frame of its own, and half of them die
+		path, data := fmt.Sprintf("volume %02d", i), noise(12_000+i, byte(i))
+		old.file(path, data)
 		if i%2 == 0 {
-			s.file(fmt.Sprintf("f%02d", i), data)
+			s.file(path, data)
 		}
 	}
-	for i := range 3 {
-		data := noise(200_000, byte(100+i))
-		old.file(fmt.Sprintf("large %d", i), data)
-		if i == 1 {
-			s.file("large 1", data)
-		}
-	}
+	old.file("large", noise(300_000, 100))
+	s.file("large", old["large"].data)
 	m.backup("old", "", old, time.Time{}, false)
 	m.backup("kept", "", s, start.AddDate(1, 0, 0), true)
-	last := maps.Clone(s)
+	last := s
 	for i := range 6 { // many small packs and segments
+		last = maps.Clone(last)
 		last.file(fmt.Sprintf("added %d", i), text(9000, uint64(2000+i)))
 		m.backup(fmt.Sprintf("day-%d", i), "kept", last, time.Time{}, false)
 	}
-	m.forget("old", "day-0", "day-1", "day-2", "day-3")
-	m.prune(repo.PruneOptions{RepackDead: 0.01})
+	m.forget("old", "day-0", "day-2", "day-3")
+	if rep := m.prune(repo.PruneOptions{RepackDead: 0.01, MaxFraction: -1}); rep.RepackedPacks == 0 || rep.DeletedPacks == 0 {
+		t.Fatalf("nothing was repacked: %+v", rep)
+	}
 	m.reopen()
-	report := m.prune(repo.PruneOptions{RepackDead: 0.01})
-	t.Logf("%+v", report)
 	other := newMaker(t, 3, true)
 	little := everything()
 	for _, p := range []string{"large noise", "large text"} {
@@ -280,6 +276,9 @@ func makePruned(t *testing.T) {
 	check(t, other.r.Close())
 	m.from["copied"] = other.from["elsewhere"]
 	m.backup("after", "day-5", last, time.Time{}, false)
+	m.forget("day-5") // what builds on its reference set stays, and packs wait in the trash
+	m.prune(repo.PruneOptions{Grace: 24 * time.Hour, MaxFraction: -1, RepackDead: -1})
+	check(t, m.r.SetRetention(t.Context(), "after", start.AddDate(0, 3, 0), false))
 	m.save("v1-pruned")
 }
 

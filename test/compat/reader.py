@@ -383,7 +383,7 @@ class Vault:
             d.fixed(b"SRJRNL\0\1")
             need(d.uint() == number, name + ": wrong number")
             need(d.raw(32) == previous or checkpoint and number == start, name + ": does not continue the entry before")
-            kind, _ = d.uint(7), d.time()
+            kind, _ = d.uint(8), d.time()
             need((kind == 4) == checkpoint, name + ": wrong kind")
             if kind == 4:
                 points = {}
@@ -397,6 +397,11 @@ class Vault:
                     need(kind == 6 or d.u8() in (1, 2), name + ": malformed trash")
                     if kind == 4:
                         d.time()
+            elif kind == 8:
+                several = list(ascending(d, d.string))
+                need(len(several) > 1, name + ": too few recovery points")
+                for rp in several:
+                    points.setdefault(rp, (False, False, None, False))
             else:
                 rp = d.string()
                 forgotten, changed, until, locked = points.get(rp, (False, False, None, False))
