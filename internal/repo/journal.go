@@ -29,6 +29,7 @@ const (
 	jTrash      = 5 // packs that nobody needs wait in the trash
 	jUntrash    = 6 // packs are not in the trash any more: deleted, or needed again
 	jRecall     = 7 // a recovery point that was dropped is back
+	jCommits    = 8 // several recovery points were committed at once
 )
 
 // journal is the hash-chained record of what happened to recovery points after (and including) their commit, and to packs
@@ -46,6 +47,18 @@ type journal struct {
 	points map[string]journaled
 	trash  map[seal.PackID]trashed
 	bad    bool // the last write may or may not have happened: read again before the next
+
+	queue   sync.Mutex // guards waiting; taken after mu
+	waiting []*commitNote
+}
+
+// commitNote is a commit that waits for its entry. Whoever gets hold of the journal writes one entry for all that wait: many
+// commits at once need few entries, and one alone waits for nobody.
+type commitNote struct {
+	id   string
+	at   time.Time
+	done bool // guarded by journal.mu
+	err  error
 }
 
 // journaled is the journal's opinion of one recovery point.
@@ -64,6 +77,7 @@ type journalEntry struct {
 	retain time.Time
 	locked bool
 	packs  []trashed // of jUntrash only the ids count
+	ids    []string  // of jCommits
 }
 
 func journalName(seq uint64, checkpoint bool) string {
@@ -156,6 +170,15 @@ func (j *journal) apply(name string, seq uint64, checkpoint bool, data []byte, f
 		j.decodeState(d)
 	case jTrash, jUntrash:
 		e.packs = decodePacks(d, e.kind == jTrash, false)
+	case jCommits:
+		if e.ids = make([]string, d.Count(2)); len(e.ids) < 2 {
+			d.Fail("too few recovery points")
+		}
+		for i := range e.ids {
+			if e.ids[i] = d.String(); i > 0 && e.ids[i] <= e.ids[i-1] {
+				d.Fail("recovery points out of order")
+			}
+		}
 	default:
 		d.Fail("unknown kind")
 	}
@@ -193,6 +216,12 @@ func (j *journal) note(e journalEntry) {
 			delete(j.trash, t.id)
 		}
 		return
+	case jCommits:
+		j.since++
+		for _, id := range e.ids {
+			j.points[id] = j.points[id]
+		}
+		return
 	}
 	j.since++
 	j.points[e.id] = p
@@ -220,6 +249,11 @@ func (j *journal) append(ctx context.Context, e journalEntry) error {
 		j.encodeState(&b)
 	case jTrash, jUntrash:
 		encodePacks(&b, e.packs, e.kind == jTrash, false)
+	case jCommits:
+		b.Uint(uint64(len(e.ids)))
+		for _, id := range e.ids {
+			b.String(id)
+		}
 	}
 	name := journalName(j.next, e.kind == jCheckpoint)
 	data := j.maint.Wrap(name, b.B)
@@ -333,12 +367,46 @@ func (j *journal) snapshot(ctx context.Context) (map[string]journaled, error) {
 
 // committed notes a commit that is already a fact. Noting it twice does nothing.
 func (j *journal) committed(ctx context.Context, id string, at time.Time) error {
+	n := &commitNote{id: id, at: at}
+	j.queue.Lock()
+	j.waiting = append(j.waiting, n)
+	j.queue.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if _, ok := j.points[id]; ok && !j.bad {
-		return nil
+	if n.done {
+		return n.err
 	}
-	return j.append(ctx, journalEntry{kind: jCommit, id: id, at: at})
+	j.queue.Lock()
+	all := j.waiting
+	j.waiting = nil
+	j.queue.Unlock()
+	err := j.commits(ctx, all)
+	for _, x := range all {
+		x.done, x.err = true, err
+	}
+	return err
+}
+
+// commits writes one entry for all of some commits that have none. The caller holds mu.
+func (j *journal) commits(ctx context.Context, all []*commitNote) error {
+	if err := j.fresh(ctx); err != nil {
+		return err
+	}
+	e := journalEntry{kind: jCommits}
+	for _, n := range all {
+		if _, ok := j.points[n.id]; !ok {
+			e.ids, e.at = append(e.ids, n.id), n.at
+		}
+	}
+	slices.Sort(e.ids)
+	e.ids = slices.Compact(e.ids)
+	switch len(e.ids) {
+	case 0:
+		return nil
+	case 1:
+		e.kind, e.id, e.ids = jCommit, e.ids[0], nil
+	}
+	return j.append(ctx, e)
 }
 
 // checkpoint writes the state without the ids in drop, and deletes the entries before it.

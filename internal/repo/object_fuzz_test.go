@@ -173,6 +173,7 @@ func FuzzJournal(f *testing.F) {
 	for _, e := range []journalEntry{
 		{kind: jCommit, id: "rp", at: at}, {kind: jForget, id: "rp", at: at}, {kind: jRecall, id: "rp", at: at},
 		{kind: jRetention, id: "rp", at: at, retain: at, locked: true}, {kind: jTrash, at: at, packs: packs}, {kind: jUntrash, at: at, packs: packs},
+		{kind: jCommits, ids: []string{"a", "b", "rp"}, at: at},
 	} {
 		data := write(empty(), e)
 		f.Add(data[:len(data)-seal.TagSize], false)
@@ -204,6 +205,10 @@ func FuzzJournal(f *testing.F) {
 				e.retain, e.locked = j.points[e.id].retain, j.points[e.id].locked
 			case jCheckpoint:
 				again.points, again.trash = j.points, j.trash
+			case jCommits:
+				for range d.Uint() {
+					e.ids = append(e.ids, d.String())
+				}
 			default:
 				e.packs = decodePacks(d, e.kind == jTrash, false)
 			}
