@@ -54,6 +54,7 @@ type vault struct {
 	health  *health
 	journal *journal
 	prune   sync.Mutex // one Prune at a time
+	dirs    packDirs
 
 	open    int // Repositories; guarded by Registry.mu
 	release func()

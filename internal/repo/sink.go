@@ -143,7 +143,7 @@ func (s *sink) store(ctx context.Context, h seal.Hash, cid seal.CID, kind, alg b
 	sh := s.lock(s.shards[class])
 	defer sh.mu.Unlock()
 	if sh.w == nil {
-		w, err := pack.NewWriter(ctx, s.r.store, s.r.root, s.r.maint, class)
+		w, err := pack.NewWriterIn(ctx, s.r.store, s.r.root, s.r.maint, class, s.r.v.dirs.next())
 		if err != nil {
 			return err
 		}

@@ -47,10 +47,19 @@ type group struct {
 // directory returns the size of the group's directory.
 func (g *group) directory() int64 { return int64(g.origins)*originSize + int64(g.frames)*entrySize }
 
-// NewWriter begins a pack of a class under a fresh key.
+// NewWriter begins a pack of a class under a fresh key, in a random directory.
 func NewWriter(ctx context.Context, store blob.Store, root *seal.Root, maint *seal.Maint, class byte) (*Writer, error) {
+	var b [1]byte
+	rand.Read(b[:])
+	return NewWriterIn(ctx, store, root, maint, class, b[0])
+}
+
+// NewWriterIn is NewWriter for those who choose the directory, which is the first byte of the id: packs that are finished at
+// once in one directory cost one sync of its names.
+func NewWriterIn(ctx context.Context, store blob.Store, root *seal.Root, maint *seal.Maint, class, dir byte) (*Writer, error) {
 	h := header{class: class, vault: maint.Vault()}
 	rand.Read(h.id[:])
+	h.id[0] = dir
 	rand.Read(h.salt[:])
 	key := root.Pack(h.id, h.salt)
 	h.commit = key.Commit
