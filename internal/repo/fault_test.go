@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"strongroom/internal/blob/mem"
 	"strongroom/internal/blob/wrap"
@@ -48,9 +49,9 @@ func workload(store *wrap.Faulty, source *repo.Repository) *history {
 	}
 	h.forgotten["rp0"] = true
 	r.Forget(ctx, "rp0", start)
-	r.Prune(ctx, repo.PruneOptions{RepackDead: 0.1})
+	r.Prune(ctx, repo.PruneOptions{Grace: time.Hour, RepackDead: 0.01}) // into the trash, and moves frames
 	r.SetRetention(ctx, "rp1", start.AddDate(1, 0, 0), true)
-	r.Prune(ctx, repo.PruneOptions{})
+	r.Prune(ctx, repo.PruneOptions{Grace: time.Hour, Now: start.Add(time.Hour)}) // out of it
 	return h
 }
 

@@ -87,10 +87,11 @@ func (p *pruning) run(ctx context.Context) error {
 	if err := p.approved(); err != nil {
 		return err
 	}
-	if err := p.repack(ctx, chosen); err != nil {
+	repacked, err := p.repack(ctx, chosen)
+	if err != nil {
 		return err
 	}
-	v.condemn(append(dead, chosen...))
+	v.condemn(append(dead, repacked...))
 	if err := p.throw(ctx); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"maps"
 
 	"strongroom/internal/repo/index"
 	"strongroom/internal/repo/pack"
@@ -100,10 +101,11 @@ type moving struct {
 
 // repack moves the needed frames of packs that are mostly dead, or small, into new packs, bit for bit, and lets the
 // reference sets point there. Everything stays readable at every moment: the new packs and their index come first, then the
-// reference sets, one recovery point at a time; the old packs go by the same rules as all others.
-func (p *pruning) repack(ctx context.Context, chosen []uint32) error {
+// reference sets, one recovery point at a time; the old packs go by the same rules as all others. It returns the packs that
+// nobody needs any more: those with a damaged frame stay as they are, for whoever repairs them.
+func (p *pruning) repack(ctx context.Context, chosen []uint32) (done []uint32, err error) {
 	if len(chosen) == 0 {
-		return nil
+		return nil, nil
 	}
 	m := &mover{p: p, pin: p.r.v.begin(), writers: map[byte]*moving{}, moved: map[framePlace]framePlace{}}
 	defer m.end()
@@ -111,8 +113,10 @@ func (p *pruning) repack(ctx context.Context, chosen []uint32) error {
 	defer r.close()
 	for _, slot := range chosen {
 		frames := framesOf(p.live.bits(slot))
-		// A pack with damage is left alone from the next Prune on.
+		// A pack with damage is left alone, from the next Prune on without trying.
+		hurt := false
 		fail := func(i int, err error) error {
+			hurt = unreadable(err)
 			p.r.noteDamage(slot, frames[i], err)
 			return err
 		}
@@ -123,23 +127,44 @@ func (p *pruning) repack(ctx context.Context, chosen []uint32) error {
 			}
 			return m.move(ctx, framePlace{slot, frames[i]}, d, f, sealed)
 		}, fail)
-		if err != nil {
-			return err
+		switch {
+		case err == nil:
+			done = append(done, slot)
+		case hurt:
+			p.r.log.Warn("a damaged pack is not rewritten", "pack", p.r.v.index.Pack(slot).Name(), "err", err)
+			m.leave(slot)
+		default:
+			return nil, err
 		}
 	}
 	to, err := m.publish(ctx)
-	if err != nil {
-		return err
+	if err != nil || len(done) == 0 {
+		return nil, err
 	}
-	p.report.RepackedPacks = len(chosen)
-	if err := p.marks.redirect(ctx, chosen, to); err != nil {
-		return err
+	p.report.RepackedPacks = len(done)
+	if err := p.marks.redirect(ctx, done, to); err != nil {
+		return nil, err
 	}
-	for _, slot := range chosen {
+	for _, slot := range done {
 		p.live.remove(slot) // every recovery point has found what it needs in the new place
 	}
-	return nil
+	return done, nil
 }
+
+// leave forgets what was moved out of a pack. The copies are garbage.
+func (m *mover) leave(slot uint32) {
+	maps.DeleteFunc(m.moved, func(from, _ framePlace) bool { return from.slot == slot })
+	for _, w := range m.writers {
+		for i := range w.from {
+			if w.from[i].slot == slot {
+				w.from[i] = nowhere
+			}
+		}
+	}
+}
+
+// nowhere is no frame's place.
+var nowhere = framePlace{slot: 1<<32 - 1}
 
 // move appends one frame to the pack that is being filled.
 func (m *mover) move(ctx context.Context, from framePlace, d *pack.Dir, f pack.Frame, sealed []byte) error {
@@ -179,7 +204,9 @@ func (m *mover) close(ctx context.Context, class byte) error {
 	for i, e := range w.entries {
 		e.Pack = k
 		m.entries = append(m.entries, e)
-		m.moved[w.from[i]] = framePlace{k, e.Frame}
+		if w.from[i] != nowhere {
+			m.moved[w.from[i]] = framePlace{k, e.Frame}
+		}
 	}
 	return nil
 }
