@@ -13,10 +13,12 @@ import (
 	"time"
 
 	"strongroom/internal/blob/disk"
+	"strongroom/internal/clock"
 	"strongroom/internal/fault"
 	"strongroom/internal/repo"
 	"strongroom/internal/repo/repotest"
 	"strongroom/internal/tree"
+	"strongroom/test/bar"
 )
 
 // killDir tells this test binary that it is the child of the kill test, and where its stores are.
@@ -41,29 +43,36 @@ func killTree(n int) *repotest.Tree {
 	return t
 }
 
-func diskRepo(dir, vault string) (*repo.Repository, error) {
+// killRetain is until when the child keeps recovery point n, if it says so.
+func killRetain(n int) time.Time { return start.AddDate(0, 0, n) }
+
+func diskRepo(dir, vault string, now time.Time) (*repo.Repository, error) {
 	s, err := disk.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	r, err := repo.Open(context.Background(), config(s, vault))
+	c := config(s, vault)
+	c.Clock = clock.NewFake(now)
+	r, err := repo.Open(context.Background(), c)
 	if fault.Is(err, fault.NotFound) {
-		return repo.Create(context.Background(), config(s, vault), repo.Descriptor{}, nil)
+		return repo.Create(context.Background(), c, repo.Descriptor{}, nil)
 	}
 	return r, err
 }
 
-// killed backs up and copies until it is killed, and says what was acknowledged.
+// killed backs up, copies, changes retention, expires and prunes until it is killed, and says what it begins and what was
+// acknowledged.
 func killed(dir string) error {
 	ctx := context.Background()
-	a, err := diskRepo(filepath.Join(dir, "a"), vaultA)
-	if err != nil {
-		return err
+	repos := map[string]*repo.Repository{}
+	for name, vault := range map[string]string{"a": vaultA, "b": vaultB} {
+		r, err := diskRepo(filepath.Join(dir, name), vault, start)
+		if err != nil {
+			return err
+		}
+		repos[name] = r
 	}
-	b, err := diskRepo(filepath.Join(dir, "b"), vaultB)
-	if err != nil {
-		return err
-	}
+	a, b := repos["a"], repos["b"]
 	list, err := a.List(ctx)
 	if err != nil {
 		return err
@@ -77,11 +86,14 @@ func killed(dir string) error {
 	fmt.Println("ready")
 	for n := next; ; n++ {
 		id, base := fmt.Sprintf("rp%d", n), fmt.Sprintf("rp%d", n-1)
+		if n%4 == 0 {
+			base = ""
+		}
 		meta := repo.Meta{Owner: "o", ResourceARN: "r"}
 		if _, err := a.Backup(ctx, killTree(n), repo.BackupOptions{ID: id, Base: base, Meta: meta}); err != nil {
 			return err
 		}
-		fmt.Println("a", n)
+		fmt.Println("written a", n)
 		p, err := a.Point(ctx, id)
 		if err != nil {
 			return err
@@ -89,89 +101,147 @@ func killed(dir string) error {
 		if _, err := repo.Copy(ctx, p, b, repo.CopyOptions{ID: id, Meta: meta}); err != nil {
 			return err
 		}
-		fmt.Println("b", n)
-		if n%7 == 6 {
-			if err := a.Forget(ctx, fmt.Sprintf("rp%d", n-6), start); err != nil && !fault.Is(err, fault.NotFound) {
+		fmt.Println("written b", n)
+		if n%3 == 1 {
+			fmt.Println("keeping a", n)
+			if err := a.SetRetention(ctx, id, killRetain(n), false); err != nil {
 				return err
 			}
-			if _, err := a.Prune(ctx, repo.PruneOptions{}); err != nil {
-				return err
+			fmt.Println("kept a", n)
+		}
+		for name, r := range repos {
+			if old := n - 12; old >= 0 {
+				fmt.Println("expiring", name, old)
+				if err := r.Forget(ctx, fmt.Sprintf("rp%d", old), start); err != nil && !fault.Is(err, fault.NotFound) {
+					return err
+				}
+				fmt.Println("expired", name, old)
+			}
+			if n%4 == 3 {
+				grace := time.Duration(n%8/4) * time.Hour
+				if _, err := r.Prune(ctx, repo.PruneOptions{Grace: grace, RepackDead: 0.2, MaxFraction: -1}); err != nil {
+					return err
+				}
+				fmt.Println("pruned", name, n)
 			}
 		}
 	}
 }
 
-func TestKillingTheProcessAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
+func TestB01KillingTheProcessAtAnyMomentLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("it starts many processes")
 	}
-	const kills = 60
+	kills := bar.Size(20, 500)
 	dir := t.TempDir()
-	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
-	acked := map[string]map[int]bool{"a": {}, "b": {}}
+	rng := rand.New(rand.NewPCG(seed(t), 1))
+	said := map[string]map[int]bool{}
+	points := 0
+	var slowest time.Duration
 	for k := range kills {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), killDir+"="+dir)
 		out, err := cmd.StdoutPipe()
 		must(t, err)
+		began := time.Now()
 		must(t, cmd.Start())
+		// After some lines, and then anywhere up to the next few.
+		lines, pause := rng.IntN(12), time.Duration(rng.IntN(30_000))*time.Microsecond
 		sc := bufio.NewScanner(out)
 		for sc.Scan() {
 			line := sc.Text()
 			if line == "ready" {
-				// Anywhere in about two rounds.
-				time.AfterFunc(time.Duration(rng.IntN(200_000))*time.Microsecond, func() { cmd.Process.Kill() })
-				continue
+				slowest = max(slowest, time.Since(began))
+			} else {
+				var what, where string
+				var n int
+				if _, err := fmt.Sscanf(line, "%s %s %d", &what, &where, &n); err != nil || strings.HasPrefix(line, "error") {
+					t.Fatalf("after %d kills the child says %q", k, line)
+				}
+				key := what + " " + where
+				if said[key] == nil {
+					said[key] = map[int]bool{}
+				}
+				if key == "written a" && !said[key][n] {
+					points++
+				}
+				said[key][n] = true
 			}
-			var where string
-			var n int
-			if _, err := fmt.Sscanf(line, "%s %d", &where, &n); err != nil || strings.HasPrefix(line, "error") {
-				t.Fatalf("after %d kills the child says %q", k, line)
+			if lines--; lines == -1 {
+				time.AfterFunc(pause, func() { cmd.Process.Kill() })
 			}
-			acked[where][n] = true
 		}
 		cmd.Wait()
-		if k%6 == 5 || k == kills-1 {
-			inspect(t, dir, acked, k == kills-1)
+		if k%10 == 9 || k == kills-1 {
+			inspect(t, dir, said, k == kills-1)
 		}
 	}
-	if len(acked["a"]) < kills/4 {
-		t.Errorf("only %d backups were acknowledged: the kills came too early to prove anything", len(acked["a"]))
+	if points < kills/4 {
+		t.Errorf("only %d backups were acknowledged: the kills came too early to prove anything", points)
 	}
+	if slowest > time.Minute {
+		t.Errorf("a restart took %v", slowest)
+	}
+	bar.Report(t, "B01", "%d kills, %d recovery points backed up and copied, %d expired: 0 lost, 0 acknowledged and not there, 0 bytes left behind after prune; slowest restart %v", kills, points, len(said["expired a"]), slowest.Round(time.Millisecond))
 }
 
 // inspect checks both repositories after a kill.
-func inspect(t *testing.T, dir string, acked map[string]map[int]bool, all bool) {
+func inspect(t *testing.T, dir string, said map[string]map[int]bool, last bool) {
 	t.Helper()
 	for name, vault := range map[string]string{"a": vaultA, "b": vaultB} {
-		r, err := diskRepo(filepath.Join(dir, name), vault)
+		r, err := diskRepo(filepath.Join(dir, name), vault, start.AddDate(0, 0, 8))
 		must(t, err)
 		report, err := r.Check(t.Context())
 		must(t, err)
 		if !report.OK() {
 			t.Fatalf("%s: %+v", name, report.Findings)
 		}
-		for n := range acked[name] {
-			id := fmt.Sprintf("rp%d", n)
-			_, err := r.Point(t.Context(), id)
-			if name == "a" && fault.Is(err, fault.NotFound) && n%7 == 0 {
-				continue // forgotten
+		list, err := r.List(t.Context())
+		must(t, err)
+		there := map[int]bool{}
+		for i, c := range list {
+			var n int
+			fmt.Sscanf(c.ID, "rp%d", &n)
+			there[n] = true
+			if said["expired "+name][n] {
+				t.Fatalf("%s: recovery point %s expired and is there", name, c.ID)
 			}
-			if err != nil {
-				t.Fatalf("%s: recovery point %s was acknowledged: %v", name, id, err)
+			kept, may := said["kept "+name][n], said["keeping "+name][n]
+			if is := c.RetainUntil.Equal(killRetain(n)); kept && !is || !is && !c.RetainUntil.IsZero() || is && !may {
+				t.Fatalf("%s: recovery point %s is kept until %v; acknowledged %v, asked for %v", name, c.ID, c.RetainUntil, kept, may)
 			}
-			if all {
-				same(t, r, id, killTree(n))
+			// Whether it was acknowledged or not, it is whole.
+			if last || i%5 == 0 {
+				same(t, r, c.ID, killTree(n))
 			}
 		}
-		if all {
+		for n := range said["written "+name] {
+			if !there[n] && !said["expiring "+name][n] {
+				t.Fatalf("%s: recovery point rp%d was acknowledged and is gone", name, n)
+			}
+		}
+		if last {
 			prune(t, r)
 			sound(t, r)
 			temp, err := os.ReadDir(filepath.Join(dir, name, ".tmp"))
 			must(t, err)
 			if len(temp) != 0 {
 				t.Errorf("%s: %d temporary files are left after Prune", name, len(temp))
+			}
+			again, err := r.Prune(t.Context(), repo.PruneOptions{DryRun: true, RepackDead: -1})
+			must(t, err)
+			if again.DeletedPacks+again.TrashedPacks+again.DeferredPacks+again.DeletedObjects != 0 {
+				t.Errorf("%s: a second Prune found something to do: %+v", name, again)
+			}
+			packs := 0
+			for _, class := range []string{"packs", "mpacks"} {
+				found, err := filepath.Glob(filepath.Join(dir, name, class, "*", "*"))
+				must(t, err)
+				packs += len(found)
+			}
+			if packs != again.Packs {
+				t.Errorf("%s: %d packs are stored and %d are known after Prune", name, packs, again.Packs)
 			}
 		}
 		must(t, r.Close())
