@@ -180,9 +180,7 @@ func (c *checking) points(ctx context.Context, ids []string) error {
 
 // point checks one recovery point from its record, read anew, down to the places of its chunks.
 func (c *checking) point(ctx context.Context, id string) error {
-	c.r.v.mu.Lock()
-	delete(c.r.v.records, id)
-	c.r.v.mu.Unlock()
+	c.r.v.records.forget(id)
 	rec, err := c.r.record(ctx, id)
 	if fault.Is(err, fault.NotFound) {
 		return c.find(pointName(id), id, c.r.pruned(ctx, id))
@@ -222,7 +220,7 @@ func (c *checking) mapped(ctx context.Context) error {
 	if !c.r.v.health.any.Load() {
 		return nil
 	}
-	recs, _, err := c.r.all(ctx)
+	recs, _, err := c.r.all(ctx, false)
 	if err != nil {
 		return c.find(pointsPrefix, "", err)
 	}
@@ -242,7 +240,9 @@ func (c *checking) mapped(ctx context.Context) error {
 		case c.r.root == nil:
 			err = c.spoiled(rec.id, refs)
 		default:
-			err = c.manifest(ctx, rec, refs)
+			if rec, err = c.r.record(ctx, rec.id); err == nil {
+				err = c.manifest(ctx, rec, refs)
+			}
 		}
 		if err != nil {
 			return err

@@ -94,9 +94,7 @@ func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats S
 	if err := s.r.store.Put(ctx, pointName(s.id), rec.encode(s.r.root, s.r.maint)); err != nil {
 		return nil, fmt.Errorf("commit recovery point %s: %w", s.id, err)
 	}
-	s.r.v.mu.Lock()
-	s.r.v.records[s.id] = rec
-	s.r.v.mu.Unlock()
+	s.r.v.records.put(rec)
 	// What follows is bookkeeping that Prune repeats if it fails now; the caller must hear of the commit.
 	after := context.WithoutCancel(ctx)
 	if err := s.r.v.journal.committed(after, s.id, rec.committed); err != nil {

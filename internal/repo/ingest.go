@@ -157,15 +157,9 @@ func (r *Repository) scope(ctx context.Context, meta Meta) (*record, *refSet, er
 	if meta.ResourceARN == "" {
 		return nil, newRefSet(), nil
 	}
-	recs, _, err := r.all(ctx)
+	newest, err := r.newest(ctx, meta)
 	if err != nil {
 		return nil, nil, err
-	}
-	var newest *record
-	for _, rec := range recs {
-		if rec.meta.Owner == meta.Owner && rec.meta.ResourceARN == meta.ResourceARN && (newest == nil || rec.committed.After(newest.committed)) {
-			newest = rec
-		}
 	}
 	if newest == nil {
 		return nil, newRefSet(), nil

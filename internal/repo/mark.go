@@ -184,7 +184,7 @@ func (m *marking) needed(gone map[string]bool) map[refsKey]bool {
 
 // mark finds out what is needed.
 func (p *pruning) mark(ctx context.Context) (err error) {
-	if p.recs, p.points, err = p.r.all(ctx); err != nil {
+	if p.recs, p.points, err = p.r.all(ctx, false); err != nil {
 		return err
 	}
 	if p.marks, err = newMarking(ctx, p.r.v); err != nil {

@@ -166,9 +166,7 @@ func (p *pruning) tidy(ctx context.Context) error {
 			return err
 		}
 		drop[id] = true
-		p.r.v.mu.Lock()
-		delete(p.r.v.records, id)
-		p.r.v.mu.Unlock()
+		p.r.v.records.drop(id)
 	}
 	if err := p.tidyRefs(ctx, drop); err != nil {
 		return err

@@ -69,10 +69,10 @@ type vault struct {
 	touched   map[uint32]bool      // non-nil while Prune looks around
 	busy      map[string]bool      // ids of recovery points being written
 	writing   map[seal.PackID]*pin // packs begun by running operations
-	records   map[string]*record
 
-	refs refsGuard
-	rule refsRule
+	records recordCache
+	refs    refsGuard
+	rule    refsRule
 }
 
 // pin marks a running operation.
@@ -92,7 +92,7 @@ func (g *Registry) acquire(ctx context.Context, id seal.VaultID, store blob.Stor
 		v = &vault{
 			id: id, store: store, maint: maint, release: func() {}, loaded: make(chan struct{}),
 			pins: map[*pin]struct{}{}, condemned: map[uint32]uint64{}, trashed: map[uint32]bool{},
-			busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, records: map[string]*record{}, rule: usualRefs(),
+			busy: map[string]bool{}, writing: map[seal.PackID]*pin{}, rule: usualRefs(),
 			journal: &journal{store: store, maint: maint},
 		}
 		g.vaults[id] = v

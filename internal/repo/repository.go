@@ -3,10 +3,7 @@ package repo
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"runtime"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,7 +35,9 @@ type Repository struct {
 }
 
 // Open opens a repository. fault.NotFound: the store is empty. fault.Denied: a key or the id is not this vault's.
-// fault.Corrupt: index or journal are damaged. fault.Unavailable: another process has it open.
+// fault.Corrupt: index or journal are damaged. fault.Unavailable: another process has it open. fault.Unsupported: a newer program
+// made it. A vault that a newer program has added something to may be open for reading only; then whatever would change it is
+// fault.Unsupported.
 func Open(ctx context.Context, c Config) (*Repository, error) {
 	vault, err := seal.ParseVaultID(c.Vault)
 	if err != nil {
@@ -47,7 +46,7 @@ func Open(ctx context.Context, c Config) (*Repository, error) {
 	if c.Clock == nil || c.Store == nil {
 		return nil, fault.New(fault.Invalid, "a repository needs a store and a clock")
 	}
-	r := &Repository{store: c.Store, clock: c.Clock, registry: c.Registry, workers: c.Workers, trust: c.TrustMemory, log: c.Log}
+	r := &Repository{clock: c.Clock, registry: c.Registry, workers: c.Workers, trust: c.TrustMemory, log: c.Log}
 	if r.maint, err = seal.NewMaint(c.Maint, vault); err != nil {
 		return nil, err
 	}
@@ -60,6 +59,7 @@ func Open(ctx context.Context, c Config) (*Repository, error) {
 	if r.desc, err = authenticate(ctx, &c, vault, r.root, r.maint); err != nil {
 		return nil, err
 	}
+	r.store = c.Store
 	if r.workers <= 0 {
 		r.workers = runtime.GOMAXPROCS(0)
 	}
@@ -89,33 +89,6 @@ func (r *Repository) Close() error {
 // Descriptor returns the authenticated descriptor.
 func (r *Repository) Descriptor() Descriptor { return r.desc }
 
-// record reads a commit record, whatever the journal says about it. fault.NotFound, fault.Corrupt.
-func (r *Repository) record(ctx context.Context, id string) (*record, error) {
-	if err := checkID(id); err != nil {
-		return nil, err
-	}
-	r.v.mu.RLock()
-	rec := r.v.records[id]
-	r.v.mu.RUnlock()
-	if rec != nil && (rec.open || r.root == nil) {
-		return rec, nil
-	}
-	data, err := blob.Get(ctx, r.store, pointName(id), maxSmall)
-	if fault.Is(err, fault.NotFound) {
-		return nil, noPoint(id)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if rec, err = decodeRecord(id, data, r.root, r.maint); err != nil {
-		return nil, err
-	}
-	r.v.mu.Lock()
-	r.v.records[id] = rec
-	r.v.mu.Unlock()
-	return rec, nil
-}
-
 // live returns the record of a recovery point that is not forgotten, and its retention.
 func (r *Repository) live(ctx context.Context, id string) (rec *record, retain time.Time, locked bool, err error) {
 	if rec, err = r.record(ctx, id); err != nil {
@@ -136,79 +109,6 @@ func (r *Repository) live(ctx context.Context, id string) (rec *record, retain t
 	}
 	retain, locked = mergeRetention(rec, p)
 	return rec, retain, locked, nil
-}
-
-// stored lists the ids of all commit records in the store.
-func (r *Repository) stored(ctx context.Context) (ids []string, err error) {
-	err = r.store.List(ctx, pointsPrefix, func(i blob.Info) error {
-		ids = append(ids, strings.TrimPrefix(i.Name, pointsPrefix))
-		return nil
-	})
-	return ids, err
-}
-
-// List returns the recovery points, in the order of their ids. A commit record that is missing or damaged is fault.Corrupt:
-// Check says more.
-func (r *Repository) List(ctx context.Context) ([]Commit, error) {
-	recs, points, err := r.all(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]Commit, len(recs))
-	for i, rec := range recs {
-		if r.root == nil {
-			rec = rec.public()
-		}
-		out[i] = rec.commit(mergeRetention(rec, points[rec.id]))
-	}
-	return out, nil
-}
-
-// all reads the records of all live recovery points. It fails when one that the journal knows is missing, so that whoever
-// decides what is needed never decides without it.
-func (r *Repository) all(ctx context.Context) ([]*record, map[string]journaled, error) {
-	// The journal first: what is committed after it only adds records.
-	points, err := r.v.journal.snapshot(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	ids, err := r.stored(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	var recs []*record
-	there := map[string]bool{}
-	for _, id := range ids {
-		if points[id].forgotten {
-			there[id] = true
-			continue
-		}
-		rec, err := r.record(ctx, id)
-		if fault.Is(err, fault.NotFound) {
-			continue // gone since the listing; asked about below
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		there[id] = true
-		recs = append(recs, rec)
-	}
-	var now map[string]journaled
-	for _, id := range slices.Sorted(maps.Keys(points)) {
-		if points[id].forgotten || there[id] {
-			continue
-		}
-		// A record goes only after the journal says that its recovery point is forgotten: ask it again.
-		if now == nil {
-			if now, err = r.v.journal.snapshot(ctx); err != nil {
-				return nil, nil, err
-			}
-		}
-		if p, ok := now[id]; ok && !p.forgotten {
-			return nil, nil, corrupt(pointName(id), "the commit record of recovery point %s is missing", id)
-		}
-	}
-	return recs, points, nil
 }
 
 // pruned returns nil when a commit record that was expected and is not there was forgotten, and maybe pruned, meanwhile.

@@ -27,6 +27,19 @@ func (s *Set) Compact(ctx context.Context) error {
 	return s.compact(ctx)
 }
 
+// MergeAll merges all segments into one, which need not be large to be worth it: for measuring.
+func (s *Set) MergeAll(ctx context.Context) error {
+	s.merge.Lock()
+	defer s.merge.Unlock()
+	if err := s.refresh(ctx); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	all := slices.Clone(s.segments)
+	s.mu.RUnlock()
+	return s.rewrite(ctx, all)
+}
+
 func (s *Set) compact(ctx context.Context) error {
 	if len(s.choose()) == 0 {
 		return nil
