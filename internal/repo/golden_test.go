@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"strongroom/internal/blob/mem"
+	"strongroom/internal/recovery"
 	"strongroom/internal/repo"
 	"strongroom/internal/repo/repotest"
 	"strongroom/internal/tree"
@@ -78,7 +79,13 @@ func TestRepositoriesOfFormat1AreRead(t *testing.T) {
 
 func writeGolden(t *testing.T) {
 	s := mem.New()
-	r := create(t, s, vaultA)
+	c := config(s, vaultA)
+	// The independent reader of test/compat opens it with a passphrase.
+	e, err := recovery.ForPassphrase(recovery.Keys{Vault: vaultA, Root: c.Root, Maint: c.Maint}, "correct horse battery staple", 10)
+	must(t, err)
+	r, err := repo.Create(context.Background(), c, repo.Descriptor{Owner: "111111111111", Name: "v", Region: "us-east-1"}, []repo.Envelope{e})
+	must(t, err)
+	r.BuildOnAnything()
 	base := ""
 	for _, id := range []string{"first", "second"} {
 		_, err := r.Backup(context.Background(), goldenTrees()[id], repo.BackupOptions{
@@ -93,6 +100,8 @@ func writeGolden(t *testing.T) {
 		must(t, err)
 		base = id
 	}
+	must(t, r.Close()) // what follows is as usual
+	r = open(t, s, vaultA)
 	// A recovery point that is gone, frames that were moved out of its packs, and the packs in the trash.
 	gone := goldenTrees()["kept"]
 	gone.Add(repotest.File{Entry: tree.Entry{Path: "gone", Type: tree.File}, Data: bytes.Repeat([]byte("gone"), 80<<10)})

@@ -3,6 +3,7 @@ package compat
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"strongroom/internal/blob/disk"
 	"strongroom/internal/clock"
@@ -58,7 +61,7 @@ func newMaker(t testing.TB, n byte, passphrases bool) *maker {
 }
 
 func (m *maker) config() repo.Config {
-	return repo.Config{Store: must(disk.Open(m.dir)), Vault: m.keys.Vault, Root: m.keys.Root, Maint: m.keys.Maint, Clock: m.clock, Workers: 2}
+	return repo.Config{Store: must(disk.Open(m.dir)), Vault: m.keys.Vault, Root: m.keys.Root, Maint: m.keys.Maint, Clock: m.clock, Workers: 1}
 }
 
 // backup makes a recovery point of a source.
@@ -282,13 +285,41 @@ func makePruned(t *testing.T) {
 	m.save("v1-pruned")
 }
 
-// makeNode: a node's vault, whose root key a KMS wraps, with a recovery recipient.
+// together commits recovery points at once until the journal has an entry for several.
+func (m *maker) together(s source) {
+	for try := range 50 {
+		g, ctx := errgroup.WithContext(m.t.Context())
+		for i := range 4 {
+			id := fmt.Sprintf("together-%d-%d", try, i)
+			m.from[id] = s
+			g.Go(func() error {
+				_, err := m.r.Backup(ctx, s, repo.BackupOptions{ID: id, Meta: repo.Meta{Created: start}})
+				return err
+			})
+		}
+		check(m.t, g.Wait())
+		for _, name := range must(filepath.Glob(filepath.Join(m.dir, "journal", "*"))) {
+			entry := must(os.ReadFile(name))
+			_, n := binary.Uvarint(entry[8:])
+			if entry[8+n+32] == 8 {
+				return
+			}
+		}
+		for i := range 4 {
+			m.forget(fmt.Sprintf("together-%d-%d", try, i))
+		}
+	}
+	m.t.Fatal("no two commits fell together")
+}
+
+// makeNode: a node's vault, whose root key a KMS wraps, with a recovery recipient; several commits in one journal entry.
 func makeNode(t *testing.T) {
 	m := newMaker(t, 4, false)
 	s := newSource()
 	s.file("hello", []byte("world"))
 	s.file("page", text(20_000, 1))
 	m.backup("rp", "", s, start.AddDate(100, 0, 0), true)
+	m.together(s)
 	m.save("v1-node")
 }
 

@@ -305,6 +305,7 @@ class Vault:
             raise Refused("this directory is no vault") from None
         self.opened, self.recent = {}, {}  # packs by name; chunks used last
         self.where = None  # (kind, digest) is found by its id: short id → places
+        self.deepest = 0  # how many reference sets the deepest one builds on
 
     def read(self, name):
         with open(os.path.join(self.path, os.fsencode(name)), "rb") as f:
@@ -479,6 +480,7 @@ class Vault:
         need(d.string() == rp and d.raw(16) == attempt and d.uint() == generation, name + ": belongs elsewhere")
         mine = d.uint(15)
         need(depth in (None, mine), name + ": another depth than the set that builds on it says")
+        self.deepest = max(self.deepest, mine)
         out = self.reference_set(d.string(), d.raw(16), d.uint(), mine - 1) if mine else {}
         for pack in ascending(d, lambda: d.raw(16)):
             frames = d.uint(65535)
@@ -775,7 +777,7 @@ def verify(vault):
         except Damaged as e:
             findings.append(f"recovery point {r['id']}: {e}")
     moved = sum(f.origin is not None for p in vault.opened.values() for f in p.frames)
-    return {"recovery_points": [r["id"] for r in points], "moved": moved, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
+    return {"recovery_points": [r["id"] for r in points], "moved": moved, "depth": vault.deepest, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
             "pairs": len(listed), "findings": findings}
 
 
