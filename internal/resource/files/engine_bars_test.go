@@ -46,11 +46,14 @@ func seedOf(t testing.TB) uint64 {
 	return seed
 }
 
-func vault(t testing.TB, store blob.Store, n byte) *repo.Repository {
+func vault(t testing.TB, store blob.Store, n byte, registry ...*repo.Registry) *repo.Repository {
 	t.Helper()
 	c := repo.Config{
 		Store: store, Vault: fmt.Sprintf("00000000-0000-4000-8000-0000000000%02x", n), Root: bytes.Repeat([]byte{n}, 32), Maint: bytes.Repeat([]byte{n + 1}, 32),
 		Clock: clock.NewFake(day), Workers: 2,
+	}
+	if len(registry) > 0 {
+		c.Registry = registry[0]
 	}
 	r, err := repo.Open(t.Context(), c)
 	if fault.Is(err, fault.NotFound) {
@@ -337,15 +340,24 @@ func TestB35AThousandJobsLeaveNothingBehind(t *testing.T) {
 	for i := range 200 {
 		write(t, filepath.Join(root, fmt.Sprint("f", i)), bytes.Repeat([]byte{byte(i)}, 5000))
 	}
-	var vaults []*repo.Repository
-	for i, name := range []string{"a", "b"} {
-		s, err := disk.Open(filepath.Join(stores, name))
-		must(t, err)
-		vaults = append(vaults, vault(t, s, byte(i+1)))
+	registry := repo.NewRegistry()
+	open := func() (vaults []*repo.Repository) {
+		for i, name := range []string{"a", "b"} {
+			s, err := disk.Open(filepath.Join(stores, name))
+			must(t, err)
+			vaults = append(vaults, vault(t, s, byte(i+1), registry))
+		}
+		return vaults
 	}
 	rng := rand.New(rand.NewPCG(seed, 1))
 	base := ""
 	job := func(i int) {
+		vaults := open() // each job for itself, as a node does
+		defer func() {
+			for _, r := range vaults {
+				must(t, r.Close())
+			}
+		}()
 		for range 3 {
 			write(t, filepath.Join(root, fmt.Sprint("f", rng.IntN(200))), bytes.Repeat([]byte{byte(rng.Int())}, rng.IntN(100_000)))
 		}
@@ -425,9 +437,6 @@ func TestB35AThousandJobsLeaveNothingBehind(t *testing.T) {
 	}
 	bar.Report(t, "B35", "%d jobs: goroutines %+d, descriptors %+d, temporary files 0, resident memory %.1f MB, %+.2f %% per 100 jobs", jobs,
 		last.goroutines-first.goroutines, last.fds-first.fds, float64(last.rss)/1e6, slope)
-	for _, r := range vaults {
-		must(t, r.Close())
-	}
 }
 
 // stopping cancels the walk after some entries.
