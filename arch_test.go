@@ -65,6 +65,7 @@ func table() []row {
 		{"internal/recovery", w("internal/repo"), "recovery wraps keys; it stores and opens nothing"},
 		{"internal/standalone", w("internal/repo", "internal/recovery", "internal/blob", "internal/resource", "internal/clock", "internal/durable"), "a vault must be usable without a server, a database or a network"},
 		{"internal/mount", w("internal/repo"), "a mounted file system reads recovery points; where they come from is its caller's business"},
+		{"internal/rebuild", w("internal/backup", "internal/repo", "internal/recovery", "internal/blob", "internal/clock"), "the catalog is brought in line with the repositories from above both; keys and accounts come through an interface that the server fills"},
 		{"internal/progress", w("internal/clock"), "progress only draws"},
 		{"internal/runner", w("internal/preflight", "internal/org", "internal/iam", "internal/kms", "internal/backup", "internal/job", "internal/authz", "internal/repo", "internal/recovery", "internal/blob", "internal/resource", "internal/agent", "internal/policy", "internal/schedule", "internal/clock", "internal/db"), "job bodies join services, engine and agents, and are reached by no edge"},
 		{"internal/wire", w("internal/clock"), "protocols know no service"},

@@ -34,6 +34,7 @@ Exit code 3 means done, with problems named.`,
 	}
 	c.AddCommand(newVaultInit(), newVaultKit(), newVaultBackup(), newVaultList(), newVaultCopy(), newVaultForget(), newVaultUnforget(), newVaultPrune(),
 		newRestore(new(passphraseFlag)), newVerify(new(passphraseFlag)))
+	c.AddCommand(newVaultRebuild()) // of a node
 	return c
 }
 

@@ -173,7 +173,7 @@ func backupWork(ctx context.Context, tx *db.Tx, j BackupJob, v Vault, l job.Leas
 		Point: WorkPoint{ARN: j.PointARN, ID: id, ResourceARN: j.ResourceARN, ResourceName: j.ResourceName, ResourceType: j.ResourceType,
 			Created: created, Lifecycle: j.Lifecycle},
 		BaseID: base, DeleteAt: j.Lifecycle.DeleteAt(created), MoveAt: j.Lifecycle.MoveAt(created),
-		Tags: tags, Options: j.Options, StartBy: j.StartBy, CompleteBy: j.CompleteBy,
+		Tags: tags, Detail: PointDetail{ResourceName: j.ResourceName, RoleARN: j.RoleARN, JobID: j.ID, CreatedBy: j.CreatedBy, Lifecycle: j.Lifecycle, Initiated: created}, Options: j.Options, StartBy: j.StartBy, CompleteBy: j.CompleteBy,
 	}, nil
 }
 

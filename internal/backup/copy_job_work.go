@@ -161,6 +161,10 @@ func (s *Service) copyDestination(ctx context.Context, tx *db.Tx, j CopyJob, r R
 	w.Point = WorkPoint{ARN: pointARN(r.ResourceType, settings.Manage, account, region, r.ResourceARN, id, r.Created), ID: id,
 		ResourceARN: r.ResourceARN, ResourceName: r.ResourceName, ResourceType: r.ResourceType, Created: r.Created, SizeBytes: r.SizeBytes, Lifecycle: life}
 	w.DeleteAt, w.MoveAt = life.DeleteAt(r.Created), life.MoveAt(r.Created)
+	w.Detail = PointDetail{
+		ResourceName: r.ResourceName, RoleARN: j.RoleARN, JobID: j.ID, CreatedBy: r.CreatedBy, Lifecycle: life, Initiated: j.Started, RestoreMetadata: r.RestoreMetadata,
+		SourceVaultARN: j.SourceVaultARN(), SourceARN: r.ARN, SourceAccount: j.Account, Partial: r.Status == PointPartial, StatusMessage: r.StatusMessage,
+	}
 	w.BaseID, err = newestPoint(ctx, tx, dest, r.ResourceARN, id)
 	return err
 }

@@ -17,8 +17,26 @@ func (s *Service) UpdateLifecycle(ctx context.Context, account, region, vaultNam
 	if err := l.Validate(s.ColdMinimumDays[region]); err != nil {
 		return RecoveryPoint{}, err
 	}
+	// Twice: whether it is allowed is asked before the repository is told, and again when the catalog is changed.
 	var out RecoveryPoint
-	err := s.changePoint(ctx, account, region, vaultName, name, func(ctx context.Context, tx *db.Tx, v Vault, r RecoveryPoint) error {
+	var holder WorkVault
+	change := func(write bool) error {
+		return s.changeLifecycle(ctx, account, region, vaultName, name, l, write, &out, &holder)
+	}
+	if s.Retain != nil {
+		if err := change(false); err != nil {
+			return RecoveryPoint{}, err
+		}
+		if err := s.Retain(ctx, holder, out.ID, out.DeleteAt); err != nil {
+			return RecoveryPoint{}, err
+		}
+	}
+	err := change(true)
+	return out, err
+}
+
+func (s *Service) changeLifecycle(ctx context.Context, account, region, vaultName, name string, l schedule.Lifecycle, write bool, out *RecoveryPoint, holder *WorkVault) error {
+	return s.changePoint(ctx, account, region, vaultName, name, func(ctx context.Context, tx *db.Tx, v Vault, r RecoveryPoint) error {
 		if v.Lock.Locked {
 			return errLocked(v, "the lifecycle of its recovery points cannot be changed")
 		}
@@ -31,11 +49,13 @@ func (s *Service) UpdateLifecycle(ctx context.Context, account, region, vaultNam
 		if err != nil {
 			return err
 		}
-		out = r
+		*out, *holder = r, workVault(v)
+		if !write {
+			return nil
+		}
 		_, err = tx.Exec(ctx, "UPDATE recovery_point SET lifecycle = ?, cold_at = ?, delete_at = ? WHERE arn = ?", text, db.Micros(r.MoveToColdAt), db.Micros(r.DeleteAt), r.ARN)
 		return err
 	})
-	return out, err
 }
 
 // lifecycleChangeable holds the rules that depend on the recovery point itself.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"log/slog"
+	"time"
 
 	"strongroom/internal/access"
 	"strongroom/internal/clock"
@@ -26,6 +27,9 @@ type Config struct {
 	// ColdMinimumDays is, by region, the shortest stay in cold storage that the region's cold store demands; none for local
 	// disk. It switches on AWS's rule that DeleteAfterDays be that many days after MoveToColdStorageAfterDays.
 	ColdMinimumDays map[string]int
+	// Retain, if given, tells the repository of a vault when one of its recovery points ends (zero: never). It is called before
+	// the catalog is changed, outside any transaction.
+	Retain func(ctx context.Context, v WorkVault, id string, until time.Time) error
 	// ResourceTypes are the types that the node's agents can back up; nil means EFS alone.
 	ResourceTypes []string
 }

@@ -62,6 +62,7 @@ type BackupWork struct {
 	DeleteAt   time.Time // zero: never
 	MoveAt     time.Time // zero: never
 	Tags       map[string]string
+	Detail     PointDetail // for the commit record; the body adds what it knows
 	Options    map[string]string
 	StartBy    time.Time
 	CompleteBy time.Time // the body stops then: context.WithDeadline, EndBackup(StateExpired)
@@ -97,6 +98,7 @@ type CopyWork struct {
 	DeleteAt time.Time
 	MoveAt   time.Time
 	Tags     map[string]string
+	Detail   PointDetail // for the commit record
 }
 
 // CopyResult is what a finished copy reports.

@@ -59,3 +59,16 @@ func (s *Service) ServiceKey(ctx context.Context, account, region, alias string)
 	}
 	return keyARN(account, region, id), nil
 }
+
+// RenewServiceKey makes another service key in the place of one that is gone or cannot be opened, as when the catalog was damaged:
+// the alias is the new one's from then on. Nothing that the old one encrypted is lost by it; nothing becomes readable either.
+func (s *Service) RenewServiceKey(ctx context.Context, account, region, alias string) (string, error) {
+	err := s.DB.Update(ctx, func(ctx context.Context, tx *db.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM kms_alias WHERE account = ? AND region = ? AND name = ?", account, region, "alias/"+alias)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("renew service key: %w", err)
+	}
+	return s.ServiceKey(ctx, account, region, alias)
+}

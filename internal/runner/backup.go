@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
+	"time"
 
 	"strongroom/internal/access"
 	"strongroom/internal/backup"
@@ -60,13 +60,15 @@ func (r *Runner) runBackup(ctx context.Context, l job.Lease, w backup.BackupWork
 		return none, err
 	}
 	defer vault.Close()
+	detail := w.Detail
+	detail.RestoreMetadata = restoreMetadata(w)
 	report := r.Backup.Reporter(l)
 	rc, err := vault.Backup(ctx, src, repo.BackupOptions{
 		ID:   w.Point.ID,
 		Base: w.BaseID,
 		Meta: repo.Meta{
 			Owner: w.Vault.Account, ResourceARN: w.Point.ResourceARN, RecoveryPointARN: w.Point.ARN,
-			ResourceType: w.Point.ResourceType, Created: w.Point.Created, RetainUntil: w.DeleteAt, Locked: w.Vault.Sealed, Labels: maps.Clone(w.Tags),
+			ResourceType: w.Point.ResourceType, Created: w.Point.Created, RetainUntil: w.DeleteAt, Locked: w.Vault.Sealed, Labels: detail.Labels(w.Tags),
 		},
 		Progress: func(p repo.Progress) {
 			report.Progress(ctx, backup.Progress{Bytes: p.Bytes, Percent: percent(p)})
@@ -80,7 +82,7 @@ func (r *Runner) runBackup(ctx context.Context, l job.Lease, w backup.BackupWork
 		TransferredBytes: rc.Stats.NewBytes,
 		ResourceName:     w.Point.ResourceName,
 		Receipt:          encodeReceipt(rc),
-		RestoreMetadata:  restoreMetadata(w),
+		RestoreMetadata:  detail.RestoreMetadata,
 		Problems:         rc.ProblemCount,
 		FirstProblems:    firstProblems(rc.Problems),
 	}, nil
@@ -133,7 +135,12 @@ type receipt struct {
 }
 
 func encodeReceipt(rc repo.Receipt) []byte {
-	raw, _ := json.Marshal(receipt{rc.ID, rc.Root[:], rc.Committed.UnixMicro(), rc.Stats.StoredBytes, rc.Stats.Chunks})
+	return Receipt(rc.ID, rc.Root, rc.Committed, rc.Stats)
+}
+
+// Receipt is what the catalog keeps of a committed recovery point.
+func Receipt(id string, root [32]byte, committed time.Time, stats repo.Stats) []byte {
+	raw, _ := json.Marshal(receipt{id, root[:], committed.UnixMicro(), stats.StoredBytes, stats.Chunks})
 	return raw
 }
 

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"maps"
 	"strings"
 
 	"strongroom/internal/arn"
@@ -82,7 +81,7 @@ func (r *Runner) runCopy(ctx context.Context, l job.Lease, w backup.CopyWork) (b
 		ID: w.Point.ID,
 		Meta: repo.Meta{
 			Owner: w.Destination.Account, ResourceARN: w.Point.ResourceARN, RecoveryPointARN: w.Point.ARN,
-			ResourceType: w.Point.ResourceType, Created: w.Point.Created, RetainUntil: w.DeleteAt, Locked: w.Destination.Sealed, Labels: maps.Clone(w.Tags),
+			ResourceType: w.Point.ResourceType, Created: w.Point.Created, RetainUntil: w.DeleteAt, Locked: w.Destination.Sealed, Labels: w.Detail.Labels(w.Tags),
 		},
 		Progress: func(p repo.Progress) {
 			report.Progress(ctx, backup.Progress{Bytes: p.Bytes, Percent: percent(p)})

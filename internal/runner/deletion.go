@@ -35,6 +35,16 @@ func (r *Runner) delete(ctx context.Context, l job.Lease) error {
 		return r.Backup.FailDeletion(ctx, l, "The recovery point could not be deleted: "+missing(d.Vault.ARN).Msg)
 	}
 	defer vault.Close()
+	if d.Expired {
+		// The catalog may have been edited, or be an old copy: what the repository says of the date counts as well.
+		until, locked, err := vault.Retention(ctx, d.Point.ID)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return r.failDeletion(ctx, l, err)
+		}
+		if err == nil && !locked && (until.IsZero() || reading.Now.Before(until.Add(-time.Second))) {
+			return r.Backup.FailDeletion(ctx, l, "The recovery point was not deleted: the catalog's date is earlier than that of the vault's storage, which counts. Run strongroom vault rebuild.")
+		}
+	}
 	if err = vault.Forget(ctx, d.Point.ID, reading.Now); err != nil && !fault.Is(err, fault.NotFound) {
 		return r.failDeletion(ctx, l, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"strongroom/internal/access"
 	"strongroom/internal/backup"
@@ -93,10 +94,7 @@ func (r *Runner) openVault(ctx context.Context, p access.Principal, env access.E
 	if err != nil {
 		return nil, fmt.Errorf("vault %s: %w", v.ARN, err)
 	}
-	for _, e := range envelopes {
-		if e.Kind != kmsEnvelope {
-			continue
-		}
+	for _, e := range keyEnvelopes(envelopes, v.KeyARN) {
 		if err := r.useKey(ctx, p, env, v, "kms:Decrypt"); err != nil {
 			return nil, err
 		}
@@ -115,6 +113,39 @@ func (r *Runner) openVault(ctx context.Context, p access.Principal, env access.E
 		return opened, err
 	}
 	return nil, fault.New(fault.Corrupt, "backup vault %s has no root key wrapped by KMS", v.ARN)
+}
+
+// keyEnvelopes lists the envelopes of KMS keys, those of the vault's present key first, and of these the newest: a vault that
+// another catalog made has older ones, of keys that are gone.
+func keyEnvelopes(all []repo.Envelope, keyARN string) (out []repo.Envelope) {
+	var others []repo.Envelope
+	for _, e := range slices.Backward(all) {
+		switch {
+		case e.Kind != kmsEnvelope:
+		case e.KeyID == keyARN:
+			out = append(out, e)
+		default:
+			others = append(others, e)
+		}
+	}
+	return append(out, others...)
+}
+
+// Retain tells a vault's repository when a recovery point ends, before the catalog is told: of the two dates the later counts.
+func (v *Vaults) Retain(ctx context.Context, vault backup.WorkVault, id string, until time.Time) error {
+	r, err := v.Maintain(ctx, vault.Region, vault.ID)
+	if err != nil || r == nil {
+		return err
+	}
+	defer r.Close()
+	_, locked, err := r.Retention(ctx, id)
+	if err == nil {
+		err = r.SetRetention(ctx, id, until, locked)
+	}
+	if fault.Is(err, fault.NotFound) { // then nothing is kept that could be kept for too short
+		return nil
+	}
+	return err
 }
 
 func (r *Runner) makeRepository(ctx context.Context, p access.Principal, env access.Env, v backup.WorkVault, s blob.Store) (*repo.Repository, error) {

@@ -54,6 +54,8 @@ type Config struct {
 
 	Log   *slog.Logger `yaml:"-"`
 	Clock clock.Clock  `yaml:"-"`
+
+	rebuild *rebuilding // set by RebuildCatalog
 }
 
 // Region is a name that the node answers to, bound to one storage location.

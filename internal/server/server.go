@@ -60,6 +60,8 @@ type Server struct {
 	queue  *job.Queue
 	agents *agent.Hub
 	runner *runner.Runner
+	// adopted are the maintenance keys of vaults that another catalog made.
+	adopted adoptedKeys
 	// checker answers the preflight.
 	checker *preflight.Checker
 
@@ -89,7 +91,8 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.openCatalog(ctx); err != nil {
 		return nil, err
 	}
-	if !s.data.fresh {
+	anew := s.data.fresh || c.rebuild != nil && c.rebuild.made
+	if !anew {
 		if err := s.checkCatalog(ctx); err != nil {
 			return nil, err
 		}
@@ -97,7 +100,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.openServices(ctx); err != nil {
 		return nil, err
 	}
-	if s.data.fresh {
+	if anew {
 		if err := s.firstStart(ctx); err != nil {
 			return nil, fmt.Errorf("first start: %w", err)
 		}
@@ -105,7 +108,9 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := s.openAgents(ctx); err != nil {
 		return nil, err
 	}
-	s.openRunner()
+	if err := s.openRunner(ctx); err != nil {
+		return nil, err
+	}
 	return s, s.openWire()
 }
 
@@ -149,6 +154,10 @@ func (s *Server) openCatalog(ctx context.Context) error {
 		if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 			return fmt.Errorf("database_file: %s does not hold a postgres:// URL", s.cfg.DatabaseFile)
 		}
+	} else if s.cfg.rebuild != nil && !s.data.fresh {
+		if err := s.cfg.rebuild.makeRoom(s.data); err != nil {
+			return err
+		}
 	} else if !s.data.fresh {
 		info, err := os.Stat(url)
 		if err != nil {
@@ -167,8 +176,13 @@ func (s *Server) openCatalog(ctx context.Context) error {
 	if s.trusted, err = clock.OpenTrusted(s.data.join(clockFile), s.cfg.Clock); err != nil {
 		return err
 	}
-	s.db, err = db.Open(ctx, db.Config{URL: url, Now: s.cfg.Clock.Now})
-	return err
+	if s.db, err = db.Open(ctx, db.Config{URL: url, Now: s.cfg.Clock.Now}); err != nil {
+		return err
+	}
+	if s.cfg.rebuild != nil && s.cfg.DatabaseFile != "" {
+		return s.cfg.rebuild.useEmpty(ctx, s.db, s.data.marker.Account)
+	}
+	return nil
 }
 
 const clockFile = "clock/compliance.json"
@@ -219,6 +233,9 @@ func (s *Server) openServices(ctx context.Context) error {
 	}
 	if s.backup, err = backup.New(ctx, backup.Config{
 		DB: s.db, Clock: s.cfg.Clock, Keys: vaultKeys{s}, Roles: roles{s.iam}, Org: organizations{s.org}, Jobs: s.queue, Log: s.cfg.Log, ColdMinimumDays: cold,
+		Retain: func(ctx context.Context, v backup.WorkVault, id string, until time.Time) error {
+			return s.runner.Vaults.Retain(ctx, v, id, until)
+		},
 	}); err != nil {
 		return err
 	}
@@ -237,6 +254,9 @@ func (s *Server) firstStart(ctx context.Context) error {
 		return err
 	}
 	account := s.cfg.AccountID
+	if !s.data.fresh { // a new catalog of an old directory
+		account = s.data.marker.Account
+	}
 	switch {
 	case len(begun) > 1:
 		return fmt.Errorf("the catalog holds %d accounts already: it belongs to a node with another data directory; give that directory, or an empty catalog", len(begun))
@@ -275,6 +295,9 @@ func (s *Server) checkCatalog(ctx context.Context) error {
 
 func (s *Server) openAgents(ctx context.Context) error {
 	s.agents = agent.NewHub(agent.HubConfig{Clock: s.cfg.Clock, Log: s.cfg.Log})
+	if s.cfg.rebuild != nil { // what the agents have declared stays as it is
+		return nil
+	}
 	for _, path := range s.cfg.Agents {
 		f, err := agent.ReadFile(path)
 		if err != nil {
@@ -301,17 +324,21 @@ func (s *Server) checkRegion(name string) error {
 	return fmt.Errorf("region: %q is not served by this node (it serves %s)", name, strings.Join(names, ", "))
 }
 
-func (s *Server) openRunner() {
+func (s *Server) openRunner(ctx context.Context) error {
+	if err := s.loadAdopted(ctx); err != nil {
+		return err
+	}
 	s.checker = &preflight.Checker{Backup: s.backup, IAM: s.iam, KMS: s.kms, Org: s.org, Authz: s.authz, Clock: s.cfg.Clock}
 	s.runner = runner.New(runner.Config{
 		Backup: s.backup, IAM: s.iam, KMS: s.kms, Authz: s.authz, Agents: s.agents, Preflight: s.checker, Clock: s.cfg.Clock, Time: s.trusted, Log: s.cfg.Log,
 		PruneGrace: *s.cfg.PruneGrace, PruneApproved: s.cfg.PruneApproved,
 		Vaults: &runner.Vaults{
 			Store:     s.store,
-			Maint:     func(vaultID string) []byte { return s.kms.Root.NodeKey("vault maintenance/" + vaultID) },
+			Maint:     s.maintenanceKey,
 			Recipient: s.cfg.RecoveryRecipient, Registry: repo.NewRegistry(), Clock: s.cfg.Clock, Log: s.cfg.Log,
 		},
 	})
+	return nil
 }
 
 // store is where a vault's bytes are: REGION-PATH/vaults/VAULT-ID.

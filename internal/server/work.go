@@ -23,6 +23,8 @@ const (
 
 // work runs the job pool and the node's loops until ctx ends.
 func (s *Server) work(ctx context.Context) error {
+	// Before anything expires or is made: a catalog that is an old copy, or was edited, is put right first.
+	s.compare(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	pool := &job.Pool{Queue: s.queue, Handlers: s.runner.Handlers(s.cfg.Jobs)}
 	g.Go(func() error { return pool.Run(ctx) })
