@@ -35,7 +35,7 @@ func (p *packer) do(ctx context.Context, x *piece) error {
 // storeNew compresses and stores a chunk that the repository does not have. out and back are memory to reuse.
 func (s *session) storeNew(ctx context.Context, kind byte, h seal.Hash, plain []byte, codec *chunk.Codec, out, back *[]byte) error {
 	cid := s.r.root.CID(kind, h)
-	fresh, err := s.sink.claim(ctx, cid.Short())
+	fresh, err := s.sink.claim(ctx, cid.Short(), len(plain))
 	if err != nil || !fresh {
 		return err
 	}

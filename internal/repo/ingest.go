@@ -214,7 +214,7 @@ func (x *Session) Offer(ctx context.Context, m Offer) (Need, error) {
 	return x.once(ctx, m.Batch, m.print, func(ctx context.Context) (Need, error) {
 		n := Need{Send: make([]bool, len(m.Chunks))}
 		for i, c := range m.Chunks {
-			have, err := x.s.sink.accepted(ctx, x.r.root.CID(pack.Data, c.Hash).Short(), x.scope, x.early)
+			_, have, err := x.s.sink.accepted(ctx, x.r.root.CID(pack.Data, c.Hash).Short(), x.scope, x.early)
 			if err != nil {
 				return Need{}, err
 			}
@@ -289,7 +289,7 @@ func (x *Session) accept(ctx context.Context, kind byte, f *Frame, m *ingestMemo
 		return nil, fault.New(fault.Invalid, "a frame does not have the hash that it announces")
 	}
 	cid := x.r.root.CID(kind, f.Hash)
-	fresh, err := x.s.sink.claim(ctx, cid.Short())
+	fresh, err := x.s.sink.claim(ctx, cid.Short(), int(f.Size))
 	if err != nil || !fresh {
 		return plain, err
 	}

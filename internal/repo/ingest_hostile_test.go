@@ -163,6 +163,20 @@ func TestEveryLimitOfTheConversationHoldsBeforeMemoryIsSpent(t *testing.T) {
 		{"and of 4 EiB together", func(s talk) error {
 			return s.Pages(t.Context(), Pages{Frames: []Frame{list(listOf(0, 2, h, 1<<62, h, 1<<62))}})
 		}, []fault.Kind{fault.Invalid, fault.Corrupt}},
+		{"chunks are as long as an entry says", func(s talk) error {
+			var e seal.Encoder
+			e.Uint(uint64(len(own) + 1))
+			e.Raw(listOf(0, 1, h, len(own)+1)[2:])
+			return s.Pages(t.Context(), Pages{Frames: page(root, line{path: "a", typ: 2, flags: 3<<12 | 1<<2, rest: e.B})})
+		}, []fault.Kind{fault.Invalid}},
+		{"and hold the part that it names", func(s talk) error {
+			var e seal.Encoder
+			e.Uint(uint64(len(own)))
+			e.Raw(h[:])
+			e.Uint(1)
+			e.Uint(uint64(len(own)))
+			return s.Pages(t.Context(), Pages{Frames: page(root, line{path: "a", typ: 2, flags: 2<<12 | 1<<2, rest: e.B})})
+		}, []fault.Kind{fault.Invalid}},
 		{"a leaf names lists that were sent for it", func(s talk) error {
 			return s.Pages(t.Context(), Pages{Frames: page(root, line{path: "a", typ: 2, flags: 4<<12 | 1<<2, rest: append([]byte{byte(len(own))}, refs.B...)})})
 		}, []fault.Kind{fault.Denied}},

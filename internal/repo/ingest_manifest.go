@@ -42,8 +42,14 @@ func unproven() error {
 	return fault.New(fault.Denied, "the manifest refers to data that this session has not shown")
 }
 
-// refs checks references to chunks, or to lists when depth is not 0: those are sent before the leaf that needs them.
-func (x *Session) refs(ctx context.Context, refs []manifest.Ref, depth byte) error {
+// content checks what an entry refers to.
+func (x *Session) content(ctx context.Context, c *manifest.Content) error {
+	return x.refs(ctx, c.Refs, c.Depth, c.Kind == manifest.Slice, c.Off)
+}
+
+// refs checks references to chunks with their sizes, or to lists when depth is not 0: those are sent before the leaf that
+// needs them. slice: the reference is to a part of the chunk, from off.
+func (x *Session) refs(ctx context.Context, refs []manifest.Ref, depth byte, slice bool, off uint32) error {
 	for _, r := range refs {
 		if depth > 0 {
 			l, ok := x.tree.lists[r.Hash]
@@ -55,12 +61,19 @@ func (x *Session) refs(ctx context.Context, refs []manifest.Ref, depth byte) err
 			}
 			continue
 		}
-		ok, err := x.s.sink.accepted(ctx, x.r.root.CID(pack.Data, r.Hash).Short(), x.scope, x.early)
+		c, ok, err := x.s.sink.accepted(ctx, x.r.root.CID(pack.Data, r.Hash).Short(), x.scope, x.early)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			return unproven()
+		}
+		size, err := x.s.sink.sizeOf(ctx, c)
+		if err != nil {
+			return err
+		}
+		if n := uint64(size); n > 0 && (slice && uint64(off)+r.Size > n || !slice && r.Size != n) {
+			return fault.New(fault.Invalid, "a chunk is not as long as the manifest says")
 		}
 	}
 	return nil
@@ -84,7 +97,7 @@ func (x *Session) list(ctx context.Context, h seal.Hash, plain []byte) error {
 		}
 		l.bytes += r.Size
 	}
-	if err := x.refs(ctx, refs, l.depth); err != nil {
+	if err := x.refs(ctx, refs, l.depth, false, 0); err != nil {
 		return err
 	}
 	if l.depth > 0 {
@@ -193,7 +206,7 @@ func (x *Session) node(ctx context.Context, n *manifest.Node) error {
 		return fault.New(fault.Invalid, "the manifest's entries are out of order at %.200q", n.Path)
 	}
 	t.begun, t.last = true, n.Path
-	if err := x.refs(ctx, n.Content.Refs, n.Content.Depth); err != nil {
+	if err := x.content(ctx, &n.Content); err != nil {
 		return err
 	}
 	if n.Type == tree.File && n.Hardlink == "" {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"strongroom/internal/fault"
 	"strongroom/internal/repo/index"
 	"strongroom/internal/repo/pack"
 	"strongroom/internal/repo/seal"
@@ -36,12 +37,12 @@ type sink struct {
 	keep *keeper // nil: nothing is recorded
 
 	mu      sync.Mutex
-	pending map[seal.Short]struct{} // new, not in the index yet
-	refs    *refSet                 // all chunks that the session refers to and the index has
-	proven  *refSet                 // of refs, since the last checkpoint: chunks that were there already
-	ready   batch                   // finished packs that are not in the index yet
-	own     []pack.Info             // all finished packs
-	fault   error                   // of the goroutine beside the workers
+	pending map[seal.Short]uint32 // new, not in the index yet: size of the plaintext
+	refs    *refSet               // all chunks that the session refers to and the index has
+	proven  *refSet               // of refs, since the last checkpoint: chunks that were there already
+	ready   batch                 // finished packs that are not in the index yet
+	own     []pack.Info           // all finished packs
+	fault   error                 // of the goroutine beside the workers
 
 	publisher sync.Mutex // held by whoever makes packs known
 	recorded  int64      // bytes in packs that were published
@@ -78,7 +79,7 @@ type shard struct {
 }
 
 func (r *Repository) newSink(p *pin) *sink {
-	s := &sink{r: r, pin: p, pending: map[seal.Short]struct{}{}, refs: newRefSet(), proven: newRefSet(), shards: map[byte][]*shard{}, unit: pack.Target}
+	s := &sink{r: r, pin: p, pending: map[seal.Short]uint32{}, refs: newRefSet(), proven: newRefSet(), shards: map[byte][]*shard{}, unit: pack.Target}
 	if r.unit > 0 {
 		s.unit = r.unit
 	}
@@ -120,7 +121,7 @@ func (s *sink) known(ctx context.Context, id seal.Short) (bool, error) {
 }
 
 // claim is known, and if the chunk is new, it is the caller's to store: a second caller is told that it is known.
-func (s *sink) claim(ctx context.Context, id seal.Short) (fresh bool, err error) {
+func (s *sink) claim(ctx context.Context, id seal.Short, size int) (fresh bool, err error) {
 	known, err := s.known(ctx, id)
 	if known || err != nil {
 		return false, err
@@ -130,7 +131,7 @@ func (s *sink) claim(ctx context.Context, id seal.Short) (fresh bool, err error)
 	if _, taken := s.pending[id]; taken {
 		return false, nil
 	}
-	s.pending[id] = struct{}{}
+	s.pending[id] = uint32(size)
 	return true, nil
 }
 
@@ -287,14 +288,20 @@ func (s *sink) publish(ctx context.Context, b *batch) error {
 	return s.keep.published(slots, packs)
 }
 
-// accepted reports whether the session has stored a chunk or proved that it has it, or one of the scopes (frames that it
-// may refer to) contains it; then it notes that the session refers to it.
-func (s *sink) accepted(ctx context.Context, id seal.Short, scopes ...*refSet) (bool, error) {
+// shown is a chunk that the session has shown: in the index, or on its way there.
+type shown struct {
+	place framePlace
+	size  uint32 // of the plaintext; 0: the directory of the place knows it
+}
+
+// accepted finds a chunk that the session has stored or proved that it has, or that one of the scopes (frames that it may
+// refer to) contains, and notes that the session refers to it.
+func (s *sink) accepted(ctx context.Context, id seal.Short, scopes ...*refSet) (c shown, ok bool, err error) {
 	s.mu.Lock()
-	_, mine := s.pending[id]
+	size, mine := s.pending[id]
 	s.mu.Unlock()
 	if mine {
-		return true, nil
+		return shown{size: size}, true, nil
 	}
 	e, ok, err := s.r.v.index.Lookup(ctx, id, func(slot, frame uint32) bool {
 		if !s.pin.sees(slot, frame) {
@@ -310,13 +317,28 @@ func (s *sink) accepted(ctx context.Context, id seal.Short, scopes ...*refSet) (
 		return s.refs.has(slot, frame)
 	})
 	if err != nil || !ok {
-		return false, err
+		return c, false, err
 	}
 	frames := s.r.v.index.Pack(e.Pack).Frames
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refer(e.Pack, e.Frame, frames)
-	return true, nil
+	return shown{place: framePlace{e.Pack, e.Frame}}, true, nil
+}
+
+// sizeOf returns the size of a chunk that was accepted, or 0 when the directory that knows it cannot be read.
+func (s *sink) sizeOf(ctx context.Context, c shown) (uint32, error) {
+	if c.size > 0 {
+		return c.size, nil
+	}
+	d, err := s.r.dirs.get(ctx, s.r.v.index.Pack(c.place.slot))
+	if fault.Is(err, fault.Corrupt) || err == nil && !d.Has(c.place.frame) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return uint32(d.Frame(c.place.frame).Size), nil
 }
 
 // checkpoint begins new packs and has the old ones completed, made known and recorded beside the caller, with everything
