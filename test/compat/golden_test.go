@@ -105,7 +105,6 @@ func marshal(v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
 	if err := e.Encode(v); err != nil {
 		panic(err)
 	}

@@ -24,7 +24,8 @@ import (
 )
 
 // How the golden vaults of the current format version were made: `go test ./test/compat -run Golden -update`. Keys and names of
-// objects are random, what the vaults cover is not. After the version is frozen this is for the next one only.
+// objects are random, what the vaults cover is not. Version 1 is frozen: what is in testdata stays, and this only makes vaults that
+// are not there yet.
 
 const (
 	passphrase = "correct horse battery staple"
@@ -103,6 +104,9 @@ func (m *maker) reopen() {
 
 // save writes the vault and what must come out of it into testdata.
 func (m *maker) save(name string) {
+	if _, err := os.Stat("testdata/" + name + ".zip"); err == nil {
+		m.t.Fatalf("%s is there, and golden vaults are never made anew: give a new one another name", name)
+	}
 	commits, err := m.r.List(m.t.Context())
 	check(m.t, err)
 	for _, c := range commits {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An independent reader of vaults in format version 1, written from docs/FORMAT.md alone (with blake3.py and age.py beside it).
+"""An independent reader of vaults in format version 1, written from docs/FORMAT.md alone (with age.py, blake3.py and zstd.py).
 
 It shares no line with the program that writes vaults, and exists to prove the document: what it can list, verify and extract
 with nothing but a vault's directory and a secret, anybody can write again from that text. It is not fast and it never writes
@@ -16,7 +16,6 @@ could not be extracted, and 2 if the vault cannot be opened. Section numbers (§
 """
 
 import argparse
-import ctypes
 import hashlib
 import hmac
 import json
@@ -30,6 +29,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import age
+import zstd
 from blake3 import blake3
 
 
@@ -47,23 +47,6 @@ def need(condition, reason):
 
 
 # ------------------------------------------------------------------------------------------- primitives and keys (§1, §3)
-
-libzstd = ctypes.CDLL("libzstd.so.1")
-libzstd.ZSTD_decompress.restype = libzstd.ZSTD_findFrameCompressedSize.restype = ctypes.c_size_t
-libzstd.ZSTD_decompress.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
-libzstd.ZSTD_findFrameCompressedSize.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
-
-
-def unzstd(stored, size):
-    out = ctypes.create_string_buffer(size or 1)
-    need(libzstd.ZSTD_findFrameCompressedSize(stored, len(stored)) == len(stored), "not exactly one Zstandard frame")
-    need(libzstd.ZSTD_decompress(out, size, stored, len(stored)) == size, "does not decompress to its size")
-    return out.raw[:size]
-
-
-def sha256(data):
-    return hashlib.sha256(data).digest()
-
 
 def mac(key, *parts):
     return hmac.new(key, b"".join(parts), hashlib.sha256).digest()
@@ -273,7 +256,8 @@ class Pack:
         aad = struct.pack("<BBBBI", 1, frame.kind, frame.alg, 0, frame.size) + self.keys.cid(frame.kind, frame.digest)
         plain = self.open(1, frame.number, self.data[frame.start:frame.start + frame.sealed], aad, frame.origin)
         if frame.alg == 1:
-            plain = unzstd(plain, frame.size)
+            plain = zstd.decompress(plain, frame.size)
+            need(plain is not None, f"{self.name}: the frame at {frame.start} does not decompress to its size")
         need(len(plain) == frame.size and blake3(plain) == frame.digest, f"{self.name}: the frame at {frame.start} has another content")
         return plain
 
@@ -320,7 +304,6 @@ class Vault:
                     yield os.fsdecode(os.path.relpath(os.path.join(d, n), self.path))
 
     # Descriptor and envelopes (§4, §5)
-
     def read_descriptor(self, secret):
         data = self.read("vault")
         d = Decoder(data[:-64], "vault")
@@ -354,7 +337,7 @@ class Vault:
     def open_envelope(self, secret, vault):
         for name in self.names("keys"):
             data = self.read(name)
-            need(sha256(data[:-32]) == data[-32:], name + ": damaged")
+            need(hashlib.sha256(data[:-32]).digest() == data[-32:], name + ": damaged")
             d = Decoder(data[:-32], name)
             d.fixed(b"SRKEYS\0\1")
             kind, _, wrapped = d.string(), d.string(), d.bytes()
@@ -366,7 +349,6 @@ class Vault:
         raise Refused("no envelope of the vault opens with this secret")
 
     # Journal (§11), commit records (§10), reference sets (§9)
-
     def journal(self):
         """What the journal says of each recovery point: (forgotten, changed, until, locked)."""
         entries = {}
@@ -410,7 +392,7 @@ class Vault:
                     changed, until, locked = True, d.time(), d.bool()
                 points[rp] = (kind == 2 or forgotten and kind != 7, changed, until, locked)
             d.end()
-            previous = sha256(data)
+            previous = hashlib.sha256(data).digest()
         return points
 
     def record(self, rp):
@@ -493,7 +475,6 @@ class Vault:
         return out
 
     # Finding and reading chunks (§6, §7)
-
     def pack_names(self):
         return [n for prefix in CLASSES for n in self.names(prefix)]
 
@@ -658,11 +639,8 @@ class Vault:
 def in_filter(bloom, short):
     line = 64 * (int.from_bytes(short[:8], "big") * (len(bloom) // 64) >> 64)
     x = int.from_bytes(short[8:], "little")
-    for _ in range(7):
-        if not bloom or not bloom[line + (x >> 3) % 64] >> x % 8 & 1:
-            return False
-        x >>= 9
-    return True
+    bits = [x >> 9 * i & 511 for i in range(7)]
+    return bool(bloom) and all(bloom[line + b // 8] >> b % 8 & 1 for b in bits)
 
 
 def order(path):
@@ -730,8 +708,7 @@ class Entry:
 
 
 def chars(name):
-    """Names are bytes: each is shown as the character of the same number."""
-    return name.decode("latin-1")
+    return name.decode("latin-1")  # names are bytes: each is shown as the character of the same number
 
 
 def valid_path(path):
@@ -777,7 +754,7 @@ def verify(vault):
         except Damaged as e:
             findings.append(f"recovery point {r['id']}: {e}")
     moved = sum(f.origin is not None for p in vault.opened.values() for f in p.frames)
-    return {"recovery_points": [r["id"] for r in points], "moved": moved, "depth": vault.deepest, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
+    return {"checked": [r["id"] for r in points], "moved": moved, "depth": vault.deepest, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
             "pairs": len(listed), "findings": findings}
 
 
