@@ -58,6 +58,9 @@ func (s *story) copyTree(ctx context.Context, from, to string, progress func(byt
 
 func copyOne(ctx context.Context, target tree.Target, it tree.Item, buf []byte) (n int64, err error) {
 	e := it.Entry
+	if it.Late != nil {
+		it.Late(&e)
+	}
 	var content tree.Content
 	if it.Open != nil {
 		if content, err = it.Open(ctx); err != nil {

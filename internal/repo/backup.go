@@ -22,7 +22,8 @@ import (
 // compress and seal; the manifest waits for each entry's content in turn. A node is queued only after the task that fills
 // it, so what the manifest waits for is always under way.
 const (
-	nodeQueue  = 4096    // entries between walk and manifest
+	nodeBatch  = 128     // entries that the walk hands to the manifest at once
+	nodeQueue  = 32      // such batches between them
 	blockSize  = 4 << 20 // of the buffers that files are read into; at least twice the largest chunk
 	smallFile  = 256 << 10
 	bundleMin  = 256 << 10
@@ -40,7 +41,7 @@ type backup struct {
 
 	tasks  chan task
 	pieces chan *piece
-	nodes  chan *entry
+	nodes  chan []*entry
 	blocks *blockPool
 
 	// what the walk and the manifest have done; read by the progress reporter
@@ -83,7 +84,7 @@ func (r *Repository) Backup(ctx context.Context, src tree.Source, o BackupOption
 	s.sink.keep = s.newKeeper(o.Meta, false)
 	b := &backup{
 		r: r, s: s, opts: o,
-		tasks: make(chan task, 2*r.workers), pieces: make(chan *piece, 2*r.workers), nodes: make(chan *entry, nodeQueue),
+		tasks: make(chan task, 2*r.workers), pieces: make(chan *piece, 2*r.workers), nodes: make(chan []*entry, nodeQueue),
 		blocks: newBlockPool(&r.registry.blocks, 3*r.workers+2),
 	}
 	defer b.blocks.close()

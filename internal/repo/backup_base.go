@@ -75,6 +75,9 @@ func (b *base) reuse(ctx context.Context, e *entry) (bool, error) {
 		return false, err
 	}
 	e.Content, e.Extents = b.node.Content, b.node.Extents
+	if e.late != nil {
+		e.Xattrs, e.late = b.node.Xattrs, nil
+	}
 	e.unchanged = true
 	return true, nil
 }

@@ -69,33 +69,43 @@ func (b *backup) putPage(ctx context.Context) manifest.Put {
 // manifest builds the manifest from the entries in order.
 func (b *backup) manifest(ctx context.Context) (seal.Hash, error) {
 	build := manifest.NewBuilder(b.putPage(ctx))
-	for e := range b.nodes {
-		if e.file != nil {
-			if err := wait(ctx, e.file.done); err != nil {
-				return seal.Hash{}, err
-			}
-			if err := e.file.finish(ctx); err != nil {
+	for batch := range b.nodes {
+		for _, e := range batch {
+			if err := b.add(ctx, build, e); err != nil {
 				return seal.Hash{}, err
 			}
 		}
-		if e.ready != nil {
-			if err := wait(ctx, e.ready); err != nil {
-				return seal.Hash{}, err
-			}
-			if e.Content.Kind == manifest.Slice {
-				e.Content.Refs[0].Hash = e.piece.hash
-			}
-		}
-		if err := build.Add(&e.Node); err != nil {
-			return seal.Hash{}, err
-		}
-		b.count1(e)
 	}
 	if err := ctx.Err(); err != nil {
 		return seal.Hash{}, context.Cause(ctx)
 	}
 	b.stats.ReadBytes, b.stats.NewBytes = b.read.Load(), b.s.sink.newBytes.Load()
 	return build.Finish()
+}
+
+// add waits for an entry's content and adds it to the manifest.
+func (b *backup) add(ctx context.Context, build *manifest.Builder, e *entry) error {
+	if e.file != nil {
+		if err := wait(ctx, e.file.done); err != nil {
+			return err
+		}
+		if err := e.file.finish(ctx); err != nil {
+			return err
+		}
+	}
+	if e.ready != nil {
+		if err := wait(ctx, e.ready); err != nil {
+			return err
+		}
+		if e.Content.Kind == manifest.Slice {
+			e.Content.Refs[0].Hash = e.piece.hash
+		}
+	}
+	if err := build.Add(&e.Node); err != nil {
+		return err
+	}
+	b.count1(e)
+	return nil
 }
 
 // count1 counts a finished entry.

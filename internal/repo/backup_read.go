@@ -33,6 +33,10 @@ func finishFile(e *entry, extents []tree.Extent, n int64, more bool, now tree.En
 		e.Entry = now
 		e.Path, e.Hardlink = path, link
 		normalise(&e.Entry)
+	} else {
+		if e.complete(); was == "" && problem == "" {
+			problem = e.Problem
+		}
 	}
 	e.Extents = extents
 	if want := manifest.DataLen(&e.Entry); problem == "" && (n < want || n > want || more) {
@@ -67,6 +71,7 @@ func cutExtents(extents []tree.Extent, n int64) []tree.Extent {
 
 // unreadable marks an entry whose content could not be had.
 func (e *entry) unreadable(err error) {
+	e.complete()
 	e.Content, e.Extents = manifest.Content{}, nil
 	e.Problem = err.Error()
 	if e.Problem == "" {

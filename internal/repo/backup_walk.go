@@ -15,6 +15,17 @@ type entry struct {
 	file      *fileRead // the reading of a large file, or nil
 	ready     <-chan struct{}
 	unchanged bool // taken over from the base
+	// late completes the entry, unless it is nil or the reading does so.
+	late func(*tree.Entry)
+}
+
+// complete completes the entry where nothing else will.
+func (e *entry) complete() {
+	if e.late != nil {
+		e.late(&e.Entry)
+		e.late = nil
+		normalise(&e.Entry)
+	}
 }
 
 // walker receives the source's items.
@@ -23,6 +34,7 @@ type walker struct {
 	dirs   []string // the open directories
 	held   []*entry // not queued yet: entries of the open bundle and those after them
 	bundle *bundle
+	batch  []*entry // to be queued: one by one costs more than most entries do
 	began  bool
 }
 
@@ -31,12 +43,13 @@ func (w *walker) emit(ctx context.Context, it tree.Item) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	e := &entry{Node: manifest.Node{Entry: it.Entry}}
+	e := &entry{Node: manifest.Node{Entry: it.Entry}, late: it.Late}
 	normalise(&e.Entry)
 	if err := w.place(&e.Entry); err != nil {
 		return err
 	}
 	if e.Type != tree.File || e.Hardlink != "" {
+		e.complete()
 		return w.queue(ctx, e)
 	}
 	if same, err := w.b.base.reuse(ctx, e); err != nil {
@@ -45,6 +58,7 @@ func (w *walker) emit(ctx context.Context, it tree.Item) error {
 		return w.queue(ctx, e)
 	}
 	if it.Open == nil {
+		e.complete()
 		if e.Problem == "" && e.Size > 0 {
 			return badSource("the source gives no content for the file %.200q", e.Path)
 		}
@@ -135,7 +149,7 @@ func (w *walker) small(ctx context.Context, e *entry, it tree.Item) error {
 // would wait for a bundle that nobody reads yet.
 func (w *walker) queue(ctx context.Context, e *entry) error {
 	if w.bundle == nil {
-		return send(ctx, w.b.nodes, e)
+		return w.pass(ctx, e)
 	}
 	w.held = append(w.held, e)
 	if len(w.held) >= bundleSpan {
@@ -155,7 +169,7 @@ func (w *walker) closeBundle(ctx context.Context) error {
 		return err
 	}
 	for i, e := range w.held {
-		if err := send(ctx, w.b.nodes, e); err != nil {
+		if err := w.pass(ctx, e); err != nil {
 			return err
 		}
 		w.held[i] = nil
@@ -164,8 +178,23 @@ func (w *walker) closeBundle(ctx context.Context) error {
 	return nil
 }
 
+// pass gathers entries for the manifest. None of them waits for a task that is not under way.
+func (w *walker) pass(ctx context.Context, e *entry) error {
+	if w.batch = append(w.batch, e); len(w.batch) < nodeBatch {
+		return nil
+	}
+	full := w.batch
+	w.batch = make([]*entry, 0, nodeBatch)
+	return send(ctx, w.b.nodes, full)
+}
+
 // flush ends the walk.
-func (w *walker) flush(ctx context.Context) error { return w.closeBundle(ctx) }
+func (w *walker) flush(ctx context.Context) error {
+	if err := w.closeBundle(ctx); err != nil {
+		return err
+	}
+	return send(ctx, w.b.nodes, w.batch)
+}
 
 // hashString is FNV-1a with a final mix.
 func hashString(s string) uint64 {

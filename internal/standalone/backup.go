@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"strongroom/internal/ident"
@@ -72,7 +73,7 @@ func (v *Vault) Backup(ctx context.Context, o BackupOptions) (BackedUp, error) {
 	id := now.Format("20060102T150405Z") + "-" + ident.Random("0123456789abcdefghijkmnpqrstuvwxyz", 6)
 	_, err = v.repo.Backup(ctx, src, repo.BackupOptions{
 		ID: id, Base: base,
-		Meta: repo.Meta{ResourceARN: resourceName(o.Host, string(label)), ResourceType: "EFS", Created: now, Labels: map[string]string{labelHost: o.Host, labelPaths: string(label)}},
+		Meta: repo.Meta{ResourceARN: resourceName(o.Host, string(label)), ResourceType: "EFS", Created: now, Labels: map[string]string{labelHost: o.Host, labelPaths: string(label), labelUser: effectiveUser()}},
 		// How much there was the last time is the best guess at how much there is.
 		Progress: adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Bytes, expect }),
 	})
@@ -96,14 +97,17 @@ func resourceName(host, paths string) string { return resourcePrefix + host + ":
 
 const resourcePrefix = "directories:" // no ARN begins so
 
-// base is the newest recovery point of the same directories of the same host, and its size.
+func effectiveUser() string { return strconv.Itoa(os.Geteuid()) }
+
+// base is the newest recovery point of the same directories of the same host that was made with the rights of this user, and
+// its size. Another user may not have seen all attributes, and a file that has not changed keeps those of the base.
 func (v *Vault) base(ctx context.Context, host string, paths []string) (id string, size int64, err error) {
 	l, err := v.List(ctx)
 	if err != nil {
 		return "", 0, err
 	}
 	for _, p := range slices.Backward(l.Points) {
-		if p.Host == host && slices.Equal(p.Paths, paths) {
+		if p.Host == host && p.user == effectiveUser() && slices.Equal(p.Paths, paths) {
 			return p.ID, p.Bytes, nil
 		}
 	}

@@ -17,6 +17,7 @@ import (
 const (
 	labelHost  = "host"
 	labelPaths = "paths" // JSON list
+	labelUser  = "user"  // number of the user whose rights it was made with
 )
 
 // RecoveryPoint is one recovery point of a listing.
@@ -34,13 +35,15 @@ type RecoveryPoint struct {
 	Locked      bool      `json:"locked"`
 	// ProblemCount is how many objects were not read faithfully when it was made.
 	ProblemCount int64 `json:"problem_count"`
+
+	user string
 }
 
 func describe(c *repo.Commit) RecoveryPoint {
 	p := RecoveryPoint{
 		ID: c.ID, Created: c.Meta.Created, Host: c.Meta.Labels[labelHost], ResourceARN: c.Meta.ResourceARN, ARN: c.Meta.RecoveryPointARN,
 		Entries: c.Stats.Entries, Files: c.Stats.Files, Bytes: c.Stats.LogicalBytes,
-		RetainUntil: c.RetainUntil, Locked: c.Locked, ProblemCount: c.ProblemCount,
+		RetainUntil: c.RetainUntil, Locked: c.Locked, ProblemCount: c.ProblemCount, user: c.Meta.Labels[labelUser],
 	}
 	if strings.HasPrefix(p.ResourceARN, resourcePrefix) {
 		p.ResourceARN = "" // host and paths say it better

@@ -94,6 +94,11 @@ type Item struct {
 	// caller is done with the whole walk, and not at all when the engine recognises the entry as unchanged. nil for
 	// everything without content.
 	Open func(ctx context.Context) (Content, error)
+	// Late, if not nil, completes the entry of a regular file with what takes another look at it: extended attributes, and a
+	// problem if they cannot be read. A file that is recognised as unchanged has those that it had, because whoever changes
+	// them changes Ctime; of one that is read without a problem Content.Check tells them. In all other cases Late must be
+	// called. It may be called where and when Open may.
+	Late func(*Entry)
 	// Blocks, if not 0, says that the file is rewritten in place in blocks and is to be cut at multiples of so many bytes: a
 	// power of two from MinBlock to MaxBlock.
 	Blocks int

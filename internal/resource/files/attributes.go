@@ -20,6 +20,7 @@ type attributes struct {
 	uid, gid uint32
 	mtime    int64
 	xattrs   []tree.Xattr
+	owned    bool // it has its owner and group from its creation
 }
 
 func attributesOf(e *tree.Entry) attributes {
@@ -86,7 +87,7 @@ func (o Options) apply(d descriptor, path string, a attributes) error {
 		}
 		return err == nil
 	}
-	owned := o.Ownership && note("its owner was not set", d.chown(a.uid, a.gid))
+	owned := o.Ownership && (a.owned || note("its owner was not set", d.chown(a.uid, a.gid)))
 	for _, x := range a.xattrs {
 		if strings.HasPrefix(x.Name, "user.") {
 			note("attribute "+x.Name+" was not set", d.setxattr(x))

@@ -25,6 +25,7 @@ type content struct {
 	short   bool  // the file ended early
 	// restless: it was being changed when reading began, too fast for timestamps to tell
 	restless bool
+	list     [256]byte // room for the names of attributes
 }
 
 // content opens the regular file that the walk saw as n. Its errors say why the content cannot be read, in a form that can
@@ -228,14 +229,45 @@ func (c *content) Check() (now tree.Entry, problem string) {
 		problem = "changed between being listed and being read"
 	case c.restless:
 		problem = "was being changed when it was read"
-	default:
-		return now, ""
 	}
-	c.src.owners.name(&now)
-	if x, err := xattrsAt(c.fd, "", make([]byte, 256)); err == nil {
-		now.Xattrs = x
+	if problem != "" {
+		c.src.owners.name(&now)
+	}
+	var err error
+	if now.Xattrs, err = xattrsAt(c.fd, "", c.list[:]); err != nil && problem == "" {
+		problem = problemXattrs + err.Error()
 	}
 	return now, problem
+}
+
+// attributes completes the entry of the regular file at path with its extended attributes.
+func (s *source) attributes(path string, e *tree.Entry) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	fd, err := -1, error(errClosed)
+	if s.root >= 0 {
+		fd, err = openBeneath(s.root, path, unix.O_PATH, 0)
+	}
+	var is node
+	if err == nil {
+		defer unix.Close(fd)
+		err = stat(fd, "", &is)
+	}
+	if err == nil && is.Type != tree.File {
+		err = errReplaced
+	}
+	if err == nil {
+		name := procPath(fd, "")
+		e.Xattrs, err = xattrs(make([]byte, 256),
+			func(b []byte) (int, error) { return unix.Listxattr(name, b) },
+			func(attr string, b []byte) (int, error) { return unix.Getxattr(name, attr, b) })
+	}
+	if err == nil || e.Problem != "" {
+		return
+	}
+	if e.Problem = problemXattrs + err.Error(); errors.Is(err, unix.ENOENT) {
+		e.Problem = problemVanished
+	}
 }
 
 // Close ends the reading.

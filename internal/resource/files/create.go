@@ -92,11 +92,22 @@ func (t *target) create(dir int, name string, e *tree.Entry) (tree.Writer, error
 		return nil, refusal(e.Path, "was not created", err)
 	}
 	w := &writer{t: t, fd: fd, path: e.Path, size: e.Size, sparse: e.Extents != nil, attrs: attributesOf(e)}
+	w.attrs.owned = e.UID == t.uid && e.GID == t.gid && t.ownsNew(fd)
 	if !t.opened(w) {
 		unix.Close(fd)
 		return nil, errFinished
 	}
 	return w, nil
+}
+
+// ownsNew reports whether the files that this restore makes belong to its user and group, as a look at one of them tells:
+// nothing is setgid before Finish, but what a server or a mount option says about owners holds for all.
+func (t *target) ownsNew(fd int) bool {
+	t.looked.Do(func() {
+		var st unix.Stat_t
+		t.owns = unix.Fstat(fd, &st) == nil && st.Uid == t.uid && st.Gid == t.gid
+	})
+	return t.owns
 }
 
 // dress sets the attributes of an object that cannot be opened. Between its creation and here somebody might have put

@@ -28,6 +28,7 @@ const (
 	problemVanished = "vanished before it could be read"
 	problemList     = "changed while it was listed; entries may be missing"
 	problemTime     = "its modification time cannot be kept: it is not between the years 1678 and 2262"
+	problemXattrs   = "its extended attributes cannot be read: "
 	problemMoved    = "its directory was moved or removed while it was read"
 )
 
@@ -104,7 +105,7 @@ func (l *loader) load(parent int, name string, n *node, mount uint64, inAdvance 
 	}
 	l.owners.name(&d.self.Entry)
 	if d.self.Xattrs, err = xattrsAt(fd, "", make([]byte, 256)); err != nil {
-		d.self.Problem = "its extended attributes cannot be read: " + err.Error()
+		d.self.Problem = problemXattrs + err.Error()
 	} else if d.self.far {
 		d.self.Problem = problemTime
 	}
@@ -180,15 +181,16 @@ func (l *loader) lookAt(d *dir, i int, batch []node) {
 			continue
 		}
 		l.owners.name(&n.Entry)
-		if n.Type == tree.Dir {
-			continue // read through its own descriptor when it is opened
+		if n.far {
+			n.Problem = problemTime
+		}
+		if n.Type == tree.Dir || n.Type == tree.File {
+			continue // read through its own descriptor, when it is opened
 		}
 		if n.Xattrs, err = xattrsAt(d.fd, name, buf); err == unix.ENOENT {
 			n.Problem = problemVanished
 		} else if err != nil {
-			n.Problem = "its extended attributes cannot be read: " + err.Error()
-		} else if n.far {
-			n.Problem = problemTime
+			n.Problem = problemXattrs + err.Error()
 		}
 	}
 }

@@ -27,6 +27,8 @@ type target struct {
 	uid, gid       uint32      // who new objects belong to
 	foreign        atomic.Bool // some entry belongs to somebody else, and Ownership is off
 	undo           func()      // takes back the place if the restore fails, may be nil
+	looked         sync.Once   // at the owner of a new file:
+	owns           bool        // new files really are uid's and gid's
 
 	mu      sync.Mutex // guards what follows
 	dirs    []directory

@@ -178,11 +178,15 @@ func (w *walker) item(n *node) tree.Item {
 	if n.Problem == "" && n.Nlink > 1 {
 		w.link(n)
 	}
-	if n.Type != tree.File || n.Hardlink != "" {
+	if n.Type != tree.File {
 		return tree.Item{Entry: n.Entry}
 	}
+	late := func(e *tree.Entry) { w.src.attributes(n.Path, e) }
+	if n.Hardlink != "" {
+		return tree.Item{Entry: n.Entry, Late: late}
+	}
 	return tree.Item{
-		Entry: n.Entry, Blocks: tree.BlocksOf(w.options.Blocks, n.Path),
+		Entry: n.Entry, Late: late, Blocks: tree.BlocksOf(w.options.Blocks, n.Path),
 		Open: func(ctx context.Context) (tree.Content, error) { return w.src.content(ctx, n) },
 	}
 }

@@ -68,6 +68,9 @@ func ReadAll(ctx context.Context, src tree.Source) (Capture, error) {
 			return fmt.Errorf("%q has content, but is a %v", e.Path, e.Type)
 		}
 		first, last = false, e.Path
+		if it.Late != nil {
+			it.Late(&e)
+		}
 		p := &Part{Entry: e}
 		parts = append(parts, p)
 		if it.Open == nil {
