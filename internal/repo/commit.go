@@ -109,5 +109,6 @@ func (s *session) commit(ctx context.Context, meta Meta, root seal.Hash, stats S
 	if err := s.r.v.index.Compact(after); err != nil {
 		s.r.log.Warn("index segments were not merged", "err", err)
 	}
+	s.r.v.reserve(after)
 	return rec, nil
 }

@@ -47,6 +47,16 @@ func (r *Repository) Prune(ctx context.Context, o PruneOptions) (PruneReport, er
 	}
 	defer r.keepHealth(ctx)
 	err := p.run(ctx)
+	if full(err) {
+		// Nothing can be moved on a full disk, but much deleted.
+		o.RepackDead = -1
+		again := func() error {
+			p = &pruning{r: r, o: o, now: p.now}
+			return p.run(ctx)
+		}
+		err = r.v.inReserve(ctx, again)
+	}
+	r.v.reserve(ctx)
 	return p.report, err
 }
 

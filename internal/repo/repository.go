@@ -76,6 +76,7 @@ func Open(ctx context.Context, c Config) (*Repository, error) {
 	if r.v, err = r.registry.acquire(ctx, vault, c.Store, r.maint, c.Clock.Now); err != nil {
 		return nil, err
 	}
+	r.store = r.v.store // one for all that have the vault open, so that they share its syncs
 	r.close = sync.OnceFunc(func() { r.registry.drop(r.v) })
 	return r, nil
 }
@@ -171,5 +172,5 @@ func (r *Repository) change(ctx context.Context, id string, decide func(retain t
 	if e.at.IsZero() {
 		e.at = r.clock.Now()
 	}
-	return j.append(ctx, e)
+	return r.v.inReserve(ctx, func() error { return j.append(ctx, e) })
 }
