@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -151,14 +152,33 @@ As root, owners are restored too. Exit code 3: restored, except for what is name
 	return c
 }
 
+// printCoverage says how far passes that read everything have come.
+func printCoverage(w io.Writer, c standalone.Coverage) {
+	if c.ReadPacks == 0 {
+		return
+	}
+	fmt.Fprintf(w, "read so far: %d of %d packs, %s of %s, the first %s, the last %s\n", c.ReadPacks, c.Packs,
+		progress.Bytes(c.ReadBytes), progress.Bytes(c.Bytes), c.Oldest.Format(time.RFC3339), c.Newest.Format(time.RFC3339))
+}
+
 func newVerify(k key) *cobra.Command {
 	var o output
+	var keep bool
 	var in standalone.VerifyOptions
 	c := &cobra.Command{Use: "verify DIR [ID]", Short: "Look for damage in the vault or in one recovery point", Args: takes(1, 2),
 		Long: `Look for damage: that everything the recovery points need is there, or, with --read-data, that every byte of it is intact.
-Nothing is changed. Exit code 3 means that damage was found, and is named.`,
+Nothing is changed, unless --keep says so. Exit code 3 means that damage was found, and is named.
+
+With --keep, the vault keeps when each of its packs was read, so that with --max-age a pass that was cut off goes on where it
+was, and what is damaged, so that the next backup that has the content brings it back. Nobody else may use the vault meanwhile.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			v, err := openVault(cmd, args[0], k, false)
+			if !in.ReadData && (keep || in.MaxAge > 0 || in.Rate > 0) {
+				return usageError{errors.New("--keep, --max-age and --rate take --read-data")}
+			}
+			if len(args) > 1 && (in.MaxAge > 0 || in.Rate > 0) {
+				return usageError{errors.New("--max-age and --rate are for the whole vault, not for one recovery point")}
+			}
+			v, err := openVault(cmd, args[0], k, keep)
 			if err != nil {
 				return err
 			}
@@ -183,6 +203,7 @@ Nothing is changed. Exit code 3 means that damage was found, and is named.`,
 					how = progress.Bytes(r.Bytes) + " read"
 				}
 				fmt.Fprintf(w, "vault %s: %d recovery points, %s: ", r.Vault, r.Points, how)
+				defer printCoverage(w, r.Coverage)
 				if r.FindingCount == 0 {
 					fmt.Fprintln(w, "sound")
 					printKits(w, kits)
@@ -200,5 +221,10 @@ Nothing is changed. Exit code 3 means that damage was found, and is named.`,
 	k.flags(c)
 	o.flags(c)
 	c.Flags().BoolVar(&in.ReadData, "read-data", false, "read and authenticate all content")
+	c.Flags().DurationVar(&in.MaxAge, "max-age", 0, "with --read-data: leave out what was read so lately, as in 720h")
+	c.Flags().Int64Var(&in.Rate, "rate", 0, "with --read-data: read at most so many bytes a second")
+	if _, rescue := k.(*rescueKey); !rescue { // a rescue never writes
+		c.Flags().BoolVar(&keep, "keep", false, "with --read-data: keep in the vault what was read and what is damaged")
+	}
 	return c
 }

@@ -16,6 +16,11 @@ type VerifyOptions struct {
 	ID string // "" means the whole vault
 	// ReadData reads and authenticates all content. Without it, only that everything needed is there and in its place.
 	ReadData bool
+	// MaxAge leaves out what earlier passes over the whole vault have read so lately, as far as the vault was open for writing
+	// then and has kept it; 0 leaves out nothing. Rate bounds how many bytes are read in a second; 0 is no bound. Both only with
+	// ReadData and without ID.
+	MaxAge   time.Duration
+	Rate     int64
 	Progress func(done, total int64)
 }
 
@@ -29,9 +34,23 @@ type Verified struct {
 	// Findings names the damage: the first repo.MaxProblems.
 	Findings     []Finding `json:"findings"`
 	FindingCount int64     `json:"finding_count"`
+	// Coverage is what passes over the whole vault have read until now, this one included.
+	Coverage Coverage `json:"coverage"`
 }
 
-// Verify looks for damage. It changes nothing.
+// Coverage says how much of the vault was read by passes that looked for damage, and when.
+type Coverage struct {
+	Packs        int64     `json:"packs"`
+	Bytes        int64     `json:"bytes"` // as stored
+	ReadPacks    int64     `json:"read_packs"`
+	ReadBytes    int64     `json:"read_bytes"`
+	DamagedPacks int64     `json:"damaged_packs"`
+	Oldest       time.Time `json:"oldest,omitzero"` // reading of a pack
+	Newest       time.Time `json:"newest,omitzero"`
+}
+
+// Verify looks for damage. A vault that is open for writing keeps what was read and what was found, for the next pass and so
+// that the next backup brings back what is damaged; nothing else is changed.
 func (v *Vault) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
 	out := Verified{Vault: v.ID(), ID: o.ID, ReadData: o.ReadData}
 	var rep repo.CheckReport
@@ -59,12 +78,19 @@ func (v *Vault) Verify(ctx context.Context, o VerifyOptions) (Verified, error) {
 		if stored, err = v.stored(ctx); err != nil {
 			return out, err
 		}
-		rep, err = v.repo.VerifyAll(ctx, &repo.PassOptions{
+		pass := &repo.PassOptions{
+			Rate:     o.Rate,
 			Progress: adapt(o.Progress, func(p repo.Progress) (int64, int64) { return p.Read, stored }),
-		})
+		}
+		if o.MaxAge > 0 {
+			pass.Since = v.clock.Now().Add(-o.MaxAge)
+		}
+		rep, err = v.repo.VerifyAll(ctx, pass)
 	default:
 		rep, err = v.repo.Check(ctx)
 	}
+	c := v.repo.Coverage()
+	out.Coverage = Coverage{c.Packs, c.Bytes, c.ScrubbedPacks, c.ScrubbedAll, c.DamagedPacks, c.Oldest, c.Newest}
 	out.Points, out.Bytes, out.Findings, out.FindingCount = rep.Points, rep.Bytes, findings(rep.Findings), rep.FindingCount
 	return out, err
 }

@@ -404,7 +404,7 @@ func TestJSONNamesStay(t *testing.T) {
 		"created damaged directory name passphrase recovery_kits recovery_points recovery_recipients vault":                                                             Listing{},
 		"bytes path recovery_kit recovery_point vault":                                                                                                                  KitTest{},
 		"bytes damaged_count directory entries incomplete incomplete_count recovery_point refused refused_count":                                                        Restored{},
-		"bytes finding_count findings read_data recovery_points vault":                                                                                                  Verified{},
+		"bytes coverage finding_count findings read_data recovery_points vault":                                                                                         Verified{},
 		"bytes created entries files id locked new_bytes problem_count stored_bytes vault":                                                                              Copied{},
 		"deleted_packs dry_run freed_bytes packs plan repacked_bytes repacked_packs stored_bytes trashed_bytes trashed_packs unaccounted_bytes unaccounted_limit vault": Pruned{},
 		"change path size_after size_before type":                                                                                                                       Change{},
