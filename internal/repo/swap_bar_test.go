@@ -64,7 +64,7 @@ func TestB31NoObjectPassesForAnother(t *testing.T) {
 	ctx := t.Context()
 	r, s := newRepo(t)
 	base := ""
-	for k := range bar.Size(6, 36) {
+	for k := range bar.Size(6, 64) {
 		tr := repotest.New()
 		tr.Add(repotest.File{Entry: tree.Entry{Path: "f", Type: tree.File}, Data: noise(uint64(k), 1000)})
 		id := fmt.Sprintf("p%02d", k)
