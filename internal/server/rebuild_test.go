@@ -189,7 +189,10 @@ func older(i int) func(*testing.T, *estate, *rand.Rand) {
 func harms() []harm {
 	const swap = "CASE account WHEN '111111111111' THEN '222222222222' WHEN '222222222222' THEN '111111111111' ELSE account END"
 	remove := func(name string) func(*testing.T, *estate, *rand.Rand) {
-		return func(t *testing.T, e *estate, _ *rand.Rand) { t.Helper(); check(t, os.Remove(filepath.Join(e.dir, name))) }
+		return func(t *testing.T, e *estate, _ *rand.Rand) {
+			t.Helper()
+			check(t, os.Remove(filepath.Join(e.dir, name)))
+		}
 	}
 	whole := func(e *estate) []byte { raw, _ := os.ReadFile(filepath.Join(e.dir, catalogFile)); return raw }
 	return []harm{
