@@ -161,6 +161,8 @@ type planted struct {
 	dir  string
 	keys recovery.Keys
 	id   string
+	// empty: there was nothing in the vault before. Otherwise it holds what was forgotten, and its trash is not ours to clear.
+	empty bool
 }
 
 // plant makes a recovery point of one small file.
@@ -171,7 +173,11 @@ func (c Config) plant(ctx context.Context, dir string, keys recovery.Keys) (*pla
 		return nil, err
 	}
 	defer v.Close()
-	s := &planted{c, dir, keys, "kit-test-" + ident.UUID()}
+	before, err := v.Prune(ctx, PruneOptions{DryRun: true})
+	if err != nil {
+		return nil, err
+	}
+	s := &planted{c, dir, keys, "kit-test-" + ident.UUID(), before.Packs == 0}
 	content := make([]byte, 1000)
 	rand.Read(content)
 	_, err = v.repo.Backup(ctx, kitSample{content, c.Clock}, repo.BackupOptions{ID: s.id, Meta: repo.Meta{Created: c.Clock.Now().UTC()}})
@@ -190,7 +196,11 @@ func (s *planted) forget(ctx context.Context) error {
 	if err := v.Forget(ctx, s.id); err != nil {
 		return err
 	}
-	_, err = v.Prune(ctx, PruneOptions{})
+	o := PruneOptions{Grace: repo.KeepTrash}
+	if s.empty {
+		o.Grace = 0
+	}
+	_, err = v.Prune(ctx, o)
 	return err
 }
 
