@@ -106,12 +106,8 @@ func TestB29NothingOfWhatIsBackedUpIsReadable(t *testing.T) {
 		}
 		return string(b)
 	}
-	dir := filepath.Join(t.TempDir(), "scene")
-	check(t, os.Mkdir(dir, 0o755))
-	s := newScene(t)
 	log := &lines{}
-	s.cfg.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.runner.Log = s.cfg.Log
+	s := newSceneLogged(t, nil, slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	planted, xattrs := 0, true
 	for planted < n {
 		path := filepath.Join(s.files, w.plant("directory name", fresh()))

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -49,6 +50,12 @@ func newScene(t *testing.T) *scene {
 // newSceneAt is newScene with a clock of the test's own; clients sign with the real one.
 func newSceneAt(t *testing.T, c clock.Clock) *scene {
 	t.Helper()
+	return newSceneLogged(t, c, nil)
+}
+
+// newSceneLogged is newSceneAt with a log.
+func newSceneLogged(t *testing.T, c clock.Clock, log *slog.Logger) *scene {
+	t.Helper()
 	ctx := t.Context()
 	dir := t.TempDir()
 	s := &scene{t: t, files: filepath.Join(dir, "files")}
@@ -61,7 +68,7 @@ func newSceneAt(t *testing.T, c clock.Clock) *scene {
 		write(t, path, fmt.Sprintf("account: %q\nregion: us-east-1\n%srestore:\n  EFS: {root: %q}\n", account, resources, filepath.Join(dir, "restored-"+name)))
 		return path
 	}
-	s.running = run(t, Config{Data: filepath.Join(dir, "node"), AccountID: firstAccount, Clock: c, PruneGrace: new(time.Duration), Agents: []string{
+	s.running = run(t, Config{Data: filepath.Join(dir, "node"), AccountID: firstAccount, Clock: c, Log: log, PruneGrace: new(time.Duration), Agents: []string{
 		agent("prod", prodAccount, fmt.Sprintf("resources:\n  - {type: EFS, id: fs-0aaaaaaaaaaaaaaaa, path: %q}\n", s.files)),
 		agent("copies", copiesAccount, ""),
 	}})
