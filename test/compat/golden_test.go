@@ -251,6 +251,8 @@ type answer struct {
 	Packs    int                    `json:"packs"`
 	Frames   int                    `json:"frames"`
 	Pairs    int                    `json:"pairs"`
+	Moved    int                    `json:"moved"`
+	Depth    int                    `json:"depth"`
 	LeftOut  [][2]string            `json:"left_out"`
 	Findings []string               `json:"findings"`
 }
@@ -271,7 +273,9 @@ func TestB36EveryGoldenVaultIsReadAlikeByBothReaders(t *testing.T) {
 			before := fingerprint(t, g.dir)
 			g.engineAgrees(t)
 			packs, frames := g.readerAgrees(t)
-			g.restoredAlike(t)
+			if bar.Full() || strings.HasSuffix(g.name, "-pruned") {
+				g.restoredAlike(t)
+			}
 			if fingerprint(t, g.dir) != before {
 				t.Error("reading changed the vault")
 			}
@@ -339,39 +343,44 @@ func (g *golden) engineAgrees(t *testing.T) {
 }
 
 func (g *golden) readerAgrees(t *testing.T) (packs, frames int) {
-	var list, show answer
-	if status := g.ask(t, &list, "list"); status != 0 || len(list.Points) != len(g.want.Points) || len(list.Findings) > 0 {
-		t.Fatalf("list: %d, %+v", status, list)
-	}
-	if status := g.ask(t, &show, "show"); status != 0 || len(show.Findings) > 0 {
+	var show answer
+	ids := slices.Sorted(maps.Keys(g.want.Points))
+	ids = ids[:min(len(ids), bar.Size(1, len(ids)))]
+	if status := g.ask(t, &show, "show", ids...); status != 0 || len(show.Findings) > 0 {
 		t.Fatalf("show: %d, %v", status, show.Findings)
 	}
+	var list answer
+	if status := g.ask(t, &list, "verify"); status != 0 || len(list.Points) != len(g.want.Points) || len(list.Findings) > 0 {
+		t.Fatalf("verify: %d, %v", status, list.Findings)
+	}
+	if list.Packs == 0 || list.Pairs == 0 {
+		t.Errorf("%+v", list)
+	}
+	if strings.HasSuffix(g.name, "-pruned") && list.Moved == 0 {
+		t.Error("no frame was moved into another pack")
+	}
+	if g.name == engines && list.Depth == 0 {
+		t.Error("no reference set builds on another one")
+	}
 	for _, p := range list.Points {
-		p.Entries = show.Entries[p.ID]
+		want := g.want.Points[p.ID]
+		if p.Entries = show.Entries[p.ID]; p.Entries == nil {
+			want.Entries = nil // everyday size
+		}
 		for i := range p.Entries {
 			if g.name == engines {
 				p.Entries[i].SHA256 = ""
 			}
 		}
-		same(t, "reader: "+p.ID, p, g.want.Points[p.ID])
+		same(t, "reader: "+p.ID, p, want)
 	}
-	for _, more := range [][]string{nil, {"--no-index"}}[:bar.Size(1, 2)] {
-		var v struct {
-			Packs, Frames, Pairs, Moved, Depth int
-			Findings                           []string
+	if bar.Full() { // by the packs' own directories alone
+		var v answer
+		if status := g.ask(t, &v, "verify", "--no-index"); status != 0 || len(v.Findings) > 0 || v.Packs != list.Packs || v.Pairs != 0 {
+			t.Errorf("verify --no-index: %d, %v", status, v.Findings)
 		}
-		if status := g.ask(t, &v, "verify", more...); status != 0 || len(v.Findings) > 0 || v.Packs == 0 || (v.Pairs == 0) != (more != nil) {
-			t.Errorf("verify %v: %d, %+v", more, status, v)
-		}
-		if strings.HasSuffix(g.name, "-pruned") && v.Moved == 0 {
-			t.Error("no frame was moved into another pack")
-		}
-		if g.name == engines && v.Depth == 0 {
-			t.Error("no reference set builds on another one")
-		}
-		packs, frames = v.Packs, v.Frames
 	}
-	return packs, frames
+	return list.Packs, list.Frames
 }
 
 // same compares two descriptions and names the first entry that differs.

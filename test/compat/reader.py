@@ -33,12 +33,12 @@ import zstd
 from blake3 import blake3
 
 
-class Damaged(Exception):
-    """Something is not as the format says."""
+class Damaged(Exception):  # something is not as the format says
+    pass
 
 
-class Refused(Exception):
-    """The vault cannot be opened: wrong secret, or a format or feature that this reader does not know."""
+class Refused(Exception):  # the vault cannot be opened: wrong secret, or a format or feature that this reader does not know
+    pass
 
 
 def need(condition, reason):
@@ -303,7 +303,6 @@ class Vault:
                 if not n.startswith(b"."):
                     yield os.fsdecode(os.path.relpath(os.path.join(d, n), self.path))
 
-    # Descriptor and envelopes (§4, §5)
     def read_descriptor(self, secret):
         data = self.read("vault")
         d = Decoder(data[:-64], "vault")
@@ -348,7 +347,6 @@ class Vault:
                 return plain[44:76], plain[76:]
         raise Refused("no envelope of the vault opens with this secret")
 
-    # Journal (§11), commit records (§10), reference sets (§9)
     def journal(self):
         """What the journal says of each recovery point: (forgotten, changed, until, locked)."""
         entries = {}
@@ -474,7 +472,6 @@ class Vault:
         d.end()
         return out
 
-    # Finding and reading chunks (§6, §7)
     def pack_names(self):
         return [n for prefix in CLASSES for n in self.names(prefix)]
 
@@ -571,8 +568,6 @@ class Vault:
                 reasons.append(str(e))
         raise Damaged(f"chunk of kind {kind} {digest.hex()}: " + ("; ".join(reasons) or "it is nowhere"))
 
-    # Manifests (§8)
-
     def entries(self, root, seen=None, level=None, first=b""):
         """All entries below a page in tree order; seen notes every chunk that is read or named."""
         data = self.chunk(2, root)
@@ -624,6 +619,13 @@ class Vault:
             d.end()
             need(sum(s for _, s in below) == size, d.what + ": has another size")
             yield from self.leaves(depth - 1, below, seen)
+
+    def check_parts(self, entry):
+        """That the parts of an entry's content are in their chunks, without reading them."""
+        for digest, offset, length in self.refs_of(entry):
+            sizes = [self.pack(n).frames[i].size for n, i in self.places().get(self.keys.cid(1, digest)[:16], [])]
+            fits = [length <= size - offset if entry.content[0] == SLICE else length == size for size in sizes]
+            need(any(fits), f"{entry.path!r}: a part is not in its chunk")
 
     def content(self, entry):
         """The entry's content piece by piece."""
@@ -718,8 +720,7 @@ def valid_path(path):
 # ----------------------------------------------------------------------------------------------------------- the commands
 
 def list_points(vault):
-    points, findings = vault.points()
-    return {"vault": vault.descriptor, "recovery_points": points, "findings": findings}
+    return {"vault": vault.descriptor} | dict(zip(("recovery_points", "findings"), vault.points()))
 
 
 def verify(vault):
@@ -754,7 +755,7 @@ def verify(vault):
         except Damaged as e:
             findings.append(f"recovery point {r['id']}: {e}")
     moved = sum(f.origin is not None for p in vault.opened.values() for f in p.frames)
-    return {"checked": [r["id"] for r in points], "moved": moved, "depth": vault.deepest, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
+    return {"recovery_points": points, "moved": moved, "depth": vault.deepest, "packs": len(known), "frames": sum(len(f) for _, f in known.values()),
             "pairs": len(listed), "findings": findings}
 
 
@@ -772,8 +773,7 @@ def verify_point(vault, record, known, listed):
         if e.type == "file" and not e.hardlink:
             files, size = files + 1, size + e.stored
         needed |= {(1, digest) for digest, _, _ in vault.refs_of(e, needed)}
-        for _ in vault.content(e):
-            pass
+        vault.check_parts(e)
     need(needed <= have, f"its reference set lacks {len(needed - have)} chunks that it needs")
     need((entries, files, size) == tuple(record["stats"][k] for k in ("entries", "files", "logical")), "its counters are wrong")
 
@@ -872,8 +872,8 @@ def main():
     parser.add_argument("vault")
     parser.add_argument("arguments", nargs="*")
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--passphrase-file")
-    group.add_argument("--identity-file")
+    for option in ("--passphrase-file", "--identity-file"):
+        group.add_argument(option)
     parser.add_argument("--no-index", action="store_true")
     o = parser.parse_intermixed_args()
     with open(o.passphrase_file or o.identity_file, "rb") as f:

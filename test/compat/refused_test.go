@@ -126,7 +126,7 @@ func TestB36WhatIsNewerIsRefusedWithoutATouch(t *testing.T) {
 		if err := engine(); !x.write {
 			is("backup by the engine", err, false)
 		}
-		if hasPython() {
+		if hasPython() && (bar.Full() || strings.HasPrefix(name, "feature needed")) {
 			if status := g.ask(t, nil, "list"); status == 0 != x.read || status == 1 {
 				t.Errorf("%s: the independent reader answers %d", name, status)
 			}
