@@ -76,27 +76,10 @@ func (b *Browser) get(ctx context.Context, pin *pin, kind byte, h seal.Hash) ([]
 	if data, ok := b.cache.get(h); ok {
 		return data, nil
 	}
-	r := b.p.r
-	slot, n, err := r.locate(ctx, pin, kind, h)
-	if err != nil {
-		return nil, err
-	}
-	d, f, err := r.frame(ctx, slot, n, kind, h)
-	if err != nil {
-		return nil, err
-	}
+	c := b.p.r.codecs.Get().(*chunk.Codec)
+	defer b.p.r.codecs.Put(c)
 	var s scratch
-	s.sealed = make([]byte, f.Len)
-	err = r.store.ReadAt(ctx, d.Name(), s.sealed, f.Off)
-	if fault.Is(err, fault.NotFound) {
-		err = corrupt(d.Name(), "the object is missing")
-	}
-	if err != nil {
-		return nil, err
-	}
-	c := r.codecs.Get().(*chunk.Codec)
-	defer r.codecs.Put(c)
-	plain, err := r.unpack(d, n, f, s.sealed, &s, c)
+	_, plain, err := b.p.r.chunk(ctx, pin, kind, h, &s, c)
 	if err != nil {
 		return nil, err
 	}
