@@ -91,10 +91,10 @@ func (w *Writer) Frames() uint32 { return w.frames }
 func (w *Writer) Full() bool { return w.off >= Target || w.Frames() >= MaxFrames }
 
 func (w *Writer) write(p []byte) error {
+	w.digest.Write(p) // before anything can happen to it on its way
 	if _, err := w.w.Write(p); err != nil {
 		return fmt.Errorf("write pack %s: %w", w.head.id, err)
 	}
-	w.digest.Write(p)
 	w.off += int64(len(p))
 	return nil
 }
