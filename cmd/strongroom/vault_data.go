@@ -34,6 +34,7 @@ Exit code 3: the recovery point was made, but what is named was not read faithfu
 				return err
 			}
 			defer v.Close()
+			frugal()
 			in.Paths = args[1:]
 			var done func()
 			in.Progress, done = o.bar("backup")
@@ -80,6 +81,7 @@ func newVaultCopy() *cobra.Command {
 				return fmt.Errorf("%s: %w", args[1], err)
 			}
 			defer dest.Close()
+			frugal()
 			update, done := o.bar("copy")
 			r, err := standalone.Copy(cmd.Context(), from, dest, args[2], update)
 			done()
@@ -120,6 +122,7 @@ As root, owners are restored too. Exit code 3: restored, except for what is name
 				return err
 			}
 			defer v.Close()
+			frugal()
 			in.ID = args[1]
 			var done func()
 			in.Progress, done = o.bar("restore")
