@@ -282,7 +282,8 @@ func TestScaleOf100MillionChunks(t *testing.T) {
 	if s := by["plan a prune"]; s.CPU > 10*time.Minute {
 		t.Errorf("marking and planning took %v", s.CPU)
 	}
-	if s := by["look up known chunks"]; s.Reads > 20_000*21/20 {
+	// One block each, and what the filters of the other segments let pass: one in a hundred for each.
+	if s := by["look up known chunks"]; s.Reads > 20_000*23/20 {
 		t.Errorf("20,000 look-ups of known chunks took %d reads", s.Reads)
 	}
 	if s := by["look up new chunks again"]; s.Reads > 100_000/50 {
