@@ -52,6 +52,8 @@ type oracle struct {
 	keys   int // envelopes that were acknowledged
 	// misread: the disk failed to read. What could not be read counts as damaged until a scrub has read it.
 	misread bool
+	// retaining is held while a retention is changed: of two changes at once, nobody could say which was the last.
+	retaining sync.Mutex
 }
 
 // fate is what is known about one recovery point.
@@ -180,6 +182,8 @@ var steps = []struct {
 			return nil
 		}
 		id := ids[len(ids)-1]
+		o.retaining.Lock()
+		defer o.retaining.Unlock()
 		var x retention
 		o.change(id, func(f *fate) {
 			last := f.retain[len(f.retain)-1]
