@@ -11,8 +11,9 @@ import (
 )
 
 // Reindex writes the index of a repository anew from the directories of its packs, for when the index is lost or damaged.
-// It needs the root key, and the repository must not be open. Packs whose directory cannot be read are findings: they are
-// left as they are and out of the index. The old index is superseded, not touched; Prune removes it.
+// It needs the root key, and the repository must not be open. Packs whose directory cannot be read are findings: what their
+// groups still say gets into the index (a pack of which nothing is known stays out of it), and they are left as they are. The
+// old index is superseded, not touched; Prune removes it.
 func Reindex(ctx context.Context, c Config) (CheckReport, error) {
 	var report CheckReport
 	vault, err := seal.ParseVaultID(c.Vault)
@@ -49,7 +50,10 @@ func Reindex(ctx context.Context, c Config) (CheckReport, error) {
 				if len(report.Findings) < MaxProblems {
 					report.Findings = append(report.Findings, Finding{Object: o.Name, Reason: err.Error()})
 				}
-				return nil
+				info, ids, err = salvagePack(ctx, c.Store, root, maint, o.Name)
+				if unreadable(err) || err == nil && info.Frames == 0 {
+					return nil
+				}
 			}
 			if err != nil {
 				return err
@@ -80,9 +84,78 @@ func readPack(ctx context.Context, store blob.Store, root *seal.Root, maint *sea
 	if err != nil {
 		return info, nil, err
 	}
-	ids := make([]seal.Short, info.Frames)
-	for n := range info.Frames {
-		ids[n] = d.Frame(n).CID.Short()
+	return info, idsOf(d), nil
+}
+
+// idsOf returns the ids of the frames of a pack; zero where nothing is known.
+func idsOf(d *pack.Dir) []seal.Short {
+	ids := make([]seal.Short, d.Frames)
+	for n := range d.Frames {
+		if d.Has(n) {
+			ids[n] = d.Frame(n).CID.Short()
+		}
+	}
+	return ids
+}
+
+// salvagePack is readPack for a damaged pack. How many frames it had says its end, or else the reference sets that name it: they
+// could not be read with an index that says otherwise.
+func salvagePack(ctx context.Context, store blob.Store, root *seal.Root, maint *seal.Maint, name string) (pack.Info, []seal.Short, error) {
+	class, id, ok := pack.ParseName(name)
+	if !ok {
+		return pack.Info{}, nil, corrupt(name, "no pack has this name")
+	}
+	info, _, err := pack.Stat(ctx, store, maint, class, id)
+	if err == nil {
+		d, err := pack.OpenDir(ctx, store, root, maint, info)
+		if err != nil {
+			return info, nil, err
+		}
+		return info, idsOf(d), nil
+	}
+	if !unreadable(err) {
+		return info, nil, err
+	}
+	d, err := pack.Salvage(ctx, store, root, maint, class, id)
+	if err != nil {
+		return info, nil, err
+	}
+	info = d.Info
+	ids := idsOf(d)
+	frames, err := framesNamed(ctx, store, maint, id)
+	if err != nil {
+		return info, nil, err
+	}
+	if info.Frames < frames {
+		info.Frames = frames
 	}
 	return info, ids, nil
+}
+
+// framesNamed returns how many frames a pack has according to the reference sets; 0 when none names it.
+func framesNamed(ctx context.Context, store blob.Store, maint *seal.Maint, id seal.PackID) (frames uint32, err error) {
+	err = store.List(ctx, refsPrefix, func(i blob.Info) error {
+		k, ok := parseRefsName(i.Name)
+		if !ok || frames > 0 {
+			return nil
+		}
+		data, err := blob.Get(ctx, store, i.Name, maxSmall)
+		if err != nil {
+			return err
+		}
+		o, err := decodeRefs(k, data, maint)
+		if err == nil {
+			err = o.each(func(p packRefs) error {
+				if p.pack == id {
+					frames = p.frames
+				}
+				return nil
+			})
+		}
+		if unreadable(err) {
+			return nil // it names nothing that could be read with it
+		}
+		return err
+	})
+	return frames, err
 }

@@ -36,7 +36,7 @@ func NewRebuilder(ctx context.Context, store blob.Store, m *seal.Maint) (*Rebuil
 	return r, err
 }
 
-// Add adds a pack with the ids of its frames.
+// Add adds a pack with the ids of its frames; the zero id stands for a frame of which nothing is known.
 func (r *Rebuilder) Add(ctx context.Context, i pack.Info, ids []seal.Short) error {
 	if len(r.entries) > 0 && len(r.entries)+len(ids) > rebuildAt {
 		if err := r.write(ctx, nil); err != nil {
@@ -47,6 +47,9 @@ func (r *Rebuilder) Add(ctx context.Context, i pack.Info, ids []seal.Short) erro
 	n := uint32(len(r.packs))
 	r.packs = append(r.packs, i)
 	for f, id := range ids {
+		if id == (seal.Short{}) {
+			continue
+		}
 		r.entries = append(r.entries, Entry{ID: id, Pack: n, Frame: uint32(f)})
 	}
 	return nil
