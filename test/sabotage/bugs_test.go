@@ -52,12 +52,12 @@ var bugs = []bug{
 	},
 	{
 		name:  "a page may stand in another page's place",
-		edits: []edit{{"internal/repo/manifest/read.go", "if level >= 0 && p.Level != level || begins != first {", "if level >= 0 && p.Level != level {"}},
+		edits: []edit{{"internal/repo/manifest/read.go", "if level >= 0 && p.Level != level || begins != first {", "if level >= 0 && p.Level != level || begins != first && begins == \"\\x00\" {"}},
 		pkg:   "internal/repo/manifest", run: ".",
 	},
 	{
 		name:  "paths of a page may be in any order",
-		edits: []edit{{"internal/repo/manifest/page.go", "(!tree.Less(last, s) || sharedPrefix(last, s) != shared)", "sharedPrefix(last, s) != shared"}},
+		edits: []edit{{"internal/repo/manifest/page.go", "(!tree.Less(last, s) || sharedPrefix(last, s) != shared)", "(!tree.Less(last, s) && len(s) > MaxPage || sharedPrefix(last, s) != shared)"}},
 		pkg:   "internal/repo/manifest", run: ".",
 	},
 	{
