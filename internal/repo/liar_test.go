@@ -56,3 +56,23 @@ func TestAChunkThatIsSealedAsAnotherIsNotRestored(t *testing.T) {
 		t.Errorf("%+v, %v: restored as %v", rep, err, f)
 	}
 }
+
+// A source's word about what a frame holds is worth nothing: the hash is computed again.
+func TestAFrameWithAWrongHashEndsTheSession(t *testing.T) {
+	t.Parallel()
+	c := Config{Store: mem.New(), Vault: seal.VaultID{1}.String(), Root: make([]byte, 32), Maint: make([]byte, 32), Clock: clock.System{}}
+	r, err := Create(t.Context(), c, Descriptor{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	x, _, err := r.Ingest(t.Context(), "rp", Meta{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	f := Frame{Hash: chunk.Sum([]byte("announced")), Alg: chunk.Raw, Size: 9, Stored: []byte("something")}
+	if err := x.Data(t.Context(), Data{Frames: []Frame{f}}); err == nil {
+		t.Error("it was taken")
+	}
+}
