@@ -249,7 +249,7 @@ func (c *copying) flush(ctx context.Context) error {
 	}
 	for i, send := range need.Send {
 		if send {
-			c.window.uses[c.places[i]] = nil
+			c.window.uses[c.places[i]] = []use{{hash: c.offer.Chunks[i].Hash}}
 		}
 	}
 	c.offer.Chunks, c.places = c.offer.Chunks[:0], c.places[:0]
@@ -261,16 +261,36 @@ func (c *copying) flush(ctx context.Context) error {
 	return nil
 }
 
-// send reads frames, opens them and passes them on.
+// send reads frames, opens them and passes them on. A chunk that cannot be read where it was looked for is taken from wherever
+// it is intact.
 func (c *copying) send(ctx context.Context, w *runReader, x run, out *outbound) error {
-	return w.sealed(ctx, x.slot, x.frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
-		var err error
-		if w.s.stored, err = d.Open(grow(w.s.stored, len(sealed)), x.frames[i], f, sealed); err != nil {
+	elsewhere := func(i int, cause error) error {
+		if !unreadable(cause) {
+			return cause
+		}
+		f, _, err := c.src.r.chunk(ctx, c.pin, pack.Data, x.uses[i][0].hash, &w.s, w.codec)
+		if err != nil {
 			return err
 		}
-		c.read.Add(int64(len(sealed)))
-		return out.data(ctx, Data{Frames: []Frame{{Hash: f.Hash, Alg: f.Alg, Size: uint32(f.Size), Stored: w.s.stored}}})
-	})
+		return c.pass(ctx, f, w.s.stored, out)
+	}
+	return w.each(ctx, x.slot, x.frames, func(i int, d *pack.Dir, f pack.Frame, sealed []byte) error {
+		var err error
+		w.s.stored, err = d.Open(grow(w.s.stored, len(sealed)), x.frames[i], f, sealed)
+		if err == nil && f.Hash != x.uses[i][0].hash { // the index is authentic, but made without the root key
+			err = corrupt(d.Name(), "frame %d holds another chunk than the index says", x.frames[i])
+		}
+		if err != nil {
+			return elsewhere(i, err)
+		}
+		return c.pass(ctx, f, w.s.stored, out)
+	}, elsewhere)
+}
+
+// pass sends one chunk.
+func (c *copying) pass(ctx context.Context, f pack.Frame, stored []byte, out *outbound) error {
+	c.read.Add(int64(f.Len))
+	return out.data(ctx, Data{Frames: []Frame{{Hash: f.Hash, Alg: f.Alg, Size: uint32(f.Size), Stored: stored}}})
 }
 
 // storedFetch returns a page or a list as it is stored, and its plaintext.

@@ -184,6 +184,49 @@ func TestACopyIsProtectedEvenWhereReferenceSetsStillNameTheDamage(t *testing.T) 
 	same(t, r, "one", tr)
 }
 
+// Whichever of two copies of a chunk is damaged: a copy of the recovery point finds the other.
+func TestACopyTakesAChunkFromWhereverItIsIntact(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	r, s := newRepo(t)
+	tr := bodies(3)
+	backup(t, r, tr, "one", "")
+	before := s.Clone()
+	spoilPack(s, "packs/")
+	_, err := r.VerifyAll(ctx, nil)
+	must(t, err)
+	backup(t, r, tr, "two", "one")
+	must(t, r.Close())
+	for _, name := range s.Names() {
+		switch {
+		case strings.HasPrefix(name, "scrub/"): // nothing is known to be damaged any more
+			must(t, s.Delete(ctx, name))
+		case strings.HasPrefix(name, "packs/") && before.Bytes(name) != nil:
+			s.Damage(name, before.Bytes(name))
+		}
+	}
+	tried, old := 0, false
+	for _, name := range s.Names() {
+		if !strings.HasPrefix(name, "packs/") || before.Bytes(name) != nil && old {
+			continue // its chunks are nowhere else
+		}
+		old = old || before.Bytes(name) != nil // spoilPack takes the first
+		tried++
+		one := s.Clone()
+		spoilPack(one, name)
+		src, dst := open(t, one, vaultA), create(t, mem.New(), vaultB)
+		_, err := repo.Copy(ctx, point(t, src, "one"), dst, repo.CopyOptions{ID: "copy", Meta: repo.Meta{Owner: "b"}})
+		if err != nil {
+			t.Errorf("with %s damaged: %v", name, err)
+			continue
+		}
+		same(t, dst, "copy", tr)
+	}
+	if tried != 2 {
+		t.Errorf("%d packs: there must be the first and the one that healed it", tried)
+	}
+}
+
 // diesAfter calls then when an object has been put.
 type diesAfter struct {
 	*mem.Store
