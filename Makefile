@@ -18,7 +18,7 @@ bench-engine: ## the vault engine as a command line against restic, borg and the
 	scripts/install-test-tools bench
 	scripts/bench-engine
 
-bars-engine: ## the engine's promises, each proved at full size, with the figures: about an hour
+bars-engine: ## the engine's promises, each proved at full size, with the figures: some hours
 	scripts/install-test-tools
 	scripts/bars-engine
 
