@@ -49,7 +49,11 @@ func TestTornPacksGiveBackWhatIsLeftWhenTheIndexIsLost(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	s := mem.New()
-	r := create(t, s, vaultA)
+	must(t, create(t, s, vaultA).Close())
+	c := config(s, vaultA)
+	c.Workers = 1 // one pack, so that its first group is whole whatever is torn off
+	r, err := repo.Open(ctx, c)
+	must(t, err)
 	tr := repotest.New()
 	for i := range 60 {
 		tr.Add(repotest.File{Entry: tree.Entry{Path: fmt.Sprintf("f%02d", i), Type: tree.File}, Data: noise(uint64(i), 280<<10)})
