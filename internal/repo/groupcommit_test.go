@@ -83,21 +83,28 @@ func TestCommitsAtOnceShareDirectorySyncs(t *testing.T) {
 	if files > 6 || dirs > 7 {
 		t.Errorf("one small commit takes %d syncs of files and %d of directories", files, dirs)
 	}
-	const many = 32
-	var wg sync.WaitGroup
-	begin := make(chan struct{})
-	for range many {
-		wg.Go(func() {
-			<-begin
-			must(t, write(t.Context(), r, o, ""))
-		})
-	}
-	close(begin)
-	wg.Wait()
-	files, dirs, where = c.take()
-	t.Logf("%d commits at once: %.1f files and %.1f directories synced each: %v", many, float64(files)/many, float64(dirs)/many, where)
-	if dirs > many*6 {
-		t.Errorf("%d commits at once took %d syncs of directories", many, dirs)
+	// How many meet depends on the scheduler, so that one unlucky round says nothing; without sharing none would do.
+	const many, rounds = 32, 10
+	for round := 1; ; round++ {
+		var wg sync.WaitGroup
+		begin := make(chan struct{})
+		for range many {
+			wg.Go(func() {
+				<-begin
+				must(t, write(t.Context(), r, o, ""))
+			})
+		}
+		close(begin)
+		wg.Wait()
+		files, dirs, where = c.take()
+		t.Logf("%d commits at once: %.1f files and %.1f directories synced each: %v", many, float64(files)/many, float64(dirs)/many, where)
+		if dirs <= many*6 {
+			break
+		}
+		if round == rounds {
+			t.Errorf("%d commits at once took %d syncs of directories", many, dirs)
+			break
+		}
 	}
 	must(t, r.Close())
 	r = open(t, s, vaultA)
