@@ -136,7 +136,7 @@ As root, owners are restored too. Exit code 3: restored, except for what is name
 				printProblems(w, "not restored as it was", r.Refused, r.RefusedCount)
 				what := "not read faithfully when the recovery point was made"
 				if r.DamagedCount > 0 {
-					what = fmt.Sprintf("not in the vault as it was: %d left out because of damage, the others not read faithfully when the recovery point was made", r.DamagedCount)
+					what = fmt.Sprintf("left out because of damage (%d), or not read faithfully when the recovery point was made (%d)", r.DamagedCount, r.IncompleteCount-r.DamagedCount)
 				}
 				printProblems(w, what, r.Incomplete, r.IncompleteCount)
 			})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""An independent reader of vaults in format version 1, written from docs/FORMAT.md alone (with age.py, blake3.py and zstd.py).
+"""An independent reader of vaults in format version 1, after docs/FORMAT.md (with age.py, blake3.py and zstd.py).
 
 It shares no line with the program that writes vaults, and exists to prove the document: what it can list, verify and extract
 with nothing but a vault's directory and a secret, anybody can write again from that text. It is not fast and it never writes
